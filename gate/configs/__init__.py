@@ -1,0 +1,72 @@
+"""Training configs -> `TrainingConfig`. Another trainer is another module in `READERS`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol
+
+from gate.configs import trl
+from gate.errors import ConfigErrors, Problem
+from gate.records import TrainingConfig
+from gate.yamlfile import YamlFile, load_yaml, shown
+
+
+class Reader(Protocol):
+    """What a module here offers: the trainer's name, is it mine, and read it."""
+
+    NAME: str
+
+    def matches(self, file: YamlFile) -> bool:
+        """Whether the file, a mapping, is a config of this trainer."""
+
+    def read(self, file: YamlFile, base: str | None) -> TrainingConfig:
+        """The config in the common vocabulary; raises `ConfigErrors`."""
+
+
+READERS: tuple[Reader, ...] = (trl,)
+
+# Trainers that are known by keys of their own, but not read by this version.
+FOREIGN: Mapping[str, tuple[str, ...]] = {
+    "Axolotl": ("base_model", "micro_batch_size", "base_model_config"),
+    "LLaMA-Factory": ("finetuning_type", "dataset_dir", "cutoff_len", "quant_config", "peft_config"),
+    "torchtune": ("checkpointer", "recipe", "metric_logger"),
+    "Unsloth": ("training",),
+}
+
+
+def load_config(path: Path, *, base: str | None = None) -> TrainingConfig:
+    """Read a training config as the team has it; `base` replaces the base model that it names.
+
+    Read as trainers read it, YAML 1.1: `no` is false. Raises `ConfigErrors` with every problem.
+    """
+    file = load_yaml(path, version="1.1")
+    if not isinstance(file.data, dict):
+        raise ConfigErrors([file.problem((), f"expected a training config, got {shown(file.data)}")])
+    reader = find_reader(file)
+    if reader is None:
+        raise ConfigErrors([_unread(file)])
+    return reader.read(file, base)
+
+
+def find_reader(file: YamlFile) -> Reader | None:
+    """The reader of a file, None where it is no training config of a trainer in `READERS`."""
+    if not isinstance(file.data, dict) or _foreign(file) is not None:
+        return None
+    return next((reader for reader in READERS if reader.matches(file)), None)
+
+
+def _foreign(file: YamlFile) -> tuple[str, str] | None:
+    """(trainer, key that gives it away)."""
+    found = ((trainer, key) for trainer, keys in FOREIGN.items() for key in keys if key in file.data)
+    return next(found, None)
+
+
+def _unread(file: YamlFile) -> Problem:
+    hint = f"supported: {', '.join(reader.NAME for reader in READERS)}"
+    foreign = _foreign(file)
+    if foreign is None:
+        hint += ", known by `model_name_or_path`"
+        return file.problem((), "is no training config that this version knows", hint)
+    trainer, key = foreign
+    return file.problem((key,), f"is a config of {trainer}, which is not supported by this version", hint)

@@ -1,0 +1,294 @@
+"""`ftgate check`, stage by stage: read -> plan -> train -> measure -> judge -> report."""
+
+from __future__ import annotations
+
+import hashlib
+import resource
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from checks import OpenTask, open_tasks
+from gate.configs import load_config
+from gate.environment import describe_environment, find_device, installed_versions, provenance
+from gate.errors import ConfigErrors, GateError, Interrupted, OutOfMemory, Problem, StoreError, UsageError
+from gate.fetch import fetch_dataset, fetch_model
+from gate.judging import judge_measurements
+from gate.measure import Measured, measure
+from gate.models import check_adapter_fits, check_same_family, inspect_model
+from gate.plan import build_plan
+from gate.policy import load_policy
+from gate.records import (
+    ConfigRef,
+    Cost,
+    Dataset,
+    ModelRef,
+    Plan,
+    Policy,
+    RunFacts,
+    TrainingConfig,
+    TunedModel,
+)
+from gate.report import render
+from gate.runfolder import ENVIRONMENT, PLAN, RUN, RunFolder
+from gate.scoring import ModelSession, prove_weights
+from gate.shell import Shell
+from gate.store import Store, dataset_digest, store_root, training_key
+from gate.training import planned_overrides, train
+from gate.verdict import Failure, Result
+
+MINUTE = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class CheckOptions:
+    """What `ftgate check` was asked. `train_timeout` in seconds."""
+
+    config: Path | None
+    thresholds: Path
+    tuned: Path | None = None
+    run_dir: Path | None = None
+    base: str | None = None
+    train_timeout: float | None = None
+    no_cache: bool = False
+
+    @classmethod
+    def of(cls, *, train_timeout: float | None = None, **options: Any) -> CheckOptions:
+        """From the command line, where the time limit is in minutes."""
+        seconds = None if train_timeout is None else train_timeout * MINUTE
+        return cls(train_timeout=seconds, **options)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A check under way: what was asked, its policy and config, its folder and its store."""
+
+    options: CheckOptions
+    policy: Policy
+    config: TrainingConfig | None
+    folder: RunFolder
+    store: Store
+    started: float
+
+
+def check_config(options: CheckOptions, shell: Shell) -> Result:
+    """Train, measure, judge and report one fine-tune; the run's folder holds whatever was computed.
+
+    Raises `GateError` where there can be no verdict; `verdict.json` then says why.
+    """
+    run = begin(options, shell)
+    stage = "plan"
+    try:
+        plan, tasks = make_plan(run, shell)
+        stage = "train"
+        tuned = tune(run, plan, shell)
+        stage = "measure"
+        facts = measure_models(run, plan, tasks, tuned, shell)
+        stage = "judge"
+        return judge_measurements(run.folder, run.policy, facts, shell)
+    except (GateError, KeyboardInterrupt, MemoryError, OSError) as error:
+        raise fail(run, stage, error, shell) from error
+
+
+def begin(options: CheckOptions, shell: Shell) -> Run:
+    """Read policy and config, every error at once, and open the run's folder.
+
+    An older verdict in that folder is taken away first: it was about other inputs.
+    """
+    if options.config is None and not (options.tuned and options.base):
+        raise UsageError("no training config given", hint="name one, or a model with --tuned and its --base")
+    policy, config = together(
+        lambda: load_policy(options.thresholds),
+        lambda: load_config(options.config, base=options.base) if options.config else None,
+    )
+    folder = RunFolder.begin(options.run_dir or default_run_dir(options, config))
+    folder.write_policy(policy)
+    folder.write_config(config)
+    root = folder.path / "store" if options.no_cache else store_root(shell.environ)
+    return Run(options, policy, config, folder, Store(root, warn=shell.warn), shell.clock())
+
+
+def default_run_dir(options: CheckOptions, config: TrainingConfig | None) -> Path:
+    """`ftgate-runs/NAME-DIGEST`: the same inputs meet again in the same folder, to resume."""
+    digest = config.digest if config else ""
+    inputs = "\0".join((digest, options.base or "", str(options.tuned or "")))
+    name = (options.config or options.tuned or Path("run")).stem
+    return Path("ftgate-runs") / f"{name}-{hashlib.sha256(inputs.encode()).hexdigest()[:8]}"
+
+
+def make_plan(run: Run, shell: Shell) -> tuple[Plan, tuple[OpenTask, ...]]:
+    """Find base, tuned model, data and tasks before anything is trained; every error at once."""
+    base, tasks = together(
+        lambda: find_base(run, shell),
+        lambda: open_tasks(run.policy.tasks, run.policy, index_folder=run.store.root / "tasks"),
+    )
+    tuned = find_tuned(run, base) if run.options.tuned else None
+    if run.config and not tuned:
+        for data in run.config.datasets:
+            fetch_dataset(data.name, data.revision, environ=shell.environ)
+    plan = build_plan(run.policy, base, tuple(task.info for task in tasks), config=run.config, tuned=tuned)
+    for warning in plan.warnings:
+        shell.warn(warning)
+    run.folder.write_record(PLAN, plan)
+    return plan, tasks
+
+
+def find_base(run: Run, shell: Shell) -> ModelRef:
+    """The base model on this disk, at a pinned revision, checked to be usable."""
+    name = run.options.base or (run.config.base_model if run.config else "")
+    asked = run.config.base_revision if run.config and not run.options.base else None
+    path, revision = fetch_model(name, asked, environ=shell.environ)
+    base = inspect_model(path, name, remote_code=run.policy.trust.remote_code, revision=revision)
+    if base.kind == "adapter":
+        raise ConfigErrors([Problem(name, "is an adapter, not a base model", hint="name the model under it")])
+    return base
+
+
+def find_tuned(run: Run, base: ModelRef) -> ModelRef:
+    """The model given with `--tuned`, proven to be a whole and finite fine-tune of `base`."""
+    folder = run.options.tuned
+    assert folder is not None
+    tuned = inspect_model(folder, str(folder), remote_code=run.policy.trust.remote_code)
+    prove(base, tuned)
+    return tuned
+
+
+def prove(base: ModelRef, tuned: ModelRef) -> None:
+    """Raise `ModelError` unless `tuned` fits `base`, is finite, and differs from it."""
+    if tuned.kind == "adapter":
+        check_adapter_fits(Path(tuned.path), Path(base.path))
+    else:
+        check_same_family(Path(base.path), Path(tuned.path))
+    prove_weights(Path(base.path), Path(tuned.path))
+
+
+def tune(run: Run, plan: Plan, shell: Shell) -> TunedModel:
+    """The tuned model: given, from the store, or trained now and then proven and stored."""
+    if plan.tuned is not None:
+        return TunedModel(plan.tuned)
+    assert plan.config is not None
+    versions, device = installed_versions(), training_device(plan.config)
+    digests = {data.name: training_data_digest(data) for data in plan.config.datasets}
+    key = training_key(plan.config, plan.base, digests, versions, device, shell.environ)
+    stored = run.store.get_training(key)
+    if stored is not None:
+        shell.progress.done("training")
+        return stored
+    trained = train(
+        plan.config,
+        plan.base,
+        run.folder.training,
+        progress=shell.progress,
+        environ=shell.environ,
+        env_names=run.policy.trust.env,
+        timeout=run.options.train_timeout,
+    )
+    prove(plan.base, trained.model)
+    kept = replace(trained, model=run.store.put_model(trained.model))
+    run.store.put_training(key, kept)
+    return kept
+
+
+def training_device(config: TrainingConfig) -> str:
+    """The kind and name of the device that a training runs on: weights differ between devices."""
+    return str(find_device("cpu" if config.settings.get("use_cpu") else "auto"))
+
+
+def training_data_digest(data: Dataset) -> str:
+    """Of a local dataset's files, or of a hub dataset's name at its revision."""
+    if Path(data.name).exists():
+        return dataset_digest(Path(data.name))
+    return f"{data.name}@{data.revision}"
+
+
+def measure_models(
+    run: Run, plan: Plan, tasks: tuple[OpenTask, ...], tuned: TunedModel, shell: Shell
+) -> RunFacts:
+    """Measure both models; keep the raw measurements, and how they were made, in the run's folder."""
+    bits = plan.config.quantization_bits if plan.config else None
+    evaluation = run.policy.evaluation
+    with ModelSession(plan.base, tuned.model, evaluation, run.policy.trust, bits) as session:
+        measured = measure(tasks, session, run.store, evaluation, shell)
+        settings = session.settings
+    run.folder.write_measurements(measured.measurements)
+    run.folder.write_record(ENVIRONMENT, describe_environment(find_device(evaluation.device)))
+    made = provenance(
+        run.policy,
+        device=settings.device_name,
+        dtype=settings.dtype,
+        scorer="lm-eval HF model",
+        quantization=settings.quantization,
+        batch_size=evaluation.batch_size,
+        salt=run.store.salt,
+        created=shell.now(),
+        warnings=plan.warnings,
+    )
+    total = shell.clock() - run.started
+    facts = RunFacts(config_ref(run, plan), cost_of(tuned, measured, total), made, tuned.model.path)
+    run.folder.write_record(RUN, facts)
+    return facts
+
+
+def config_ref(run: Run, plan: Plan) -> ConfigRef | None:
+    """The training config as the verdict names it, with what the gate changed."""
+    config = plan.config
+    if config is None:
+        return None
+    changed = () if plan.tuned else planned_overrides(config, plan.base, run.folder.training)
+    return ConfigRef(config.path, config.digest, config.method, config.trainer, config.base_model, changed)
+
+
+def cost_of(tuned: TunedModel, measured: Measured, total_seconds: float) -> Cost:
+    """Time and memory of the run; a stored training's own time stays known, and is marked as such."""
+    training = tuned.training
+    here = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return Cost(
+        training_seconds=training.seconds if training else 0.0,
+        measuring_seconds=measured.seconds,
+        total_seconds=total_seconds,
+        peak_resident_bytes=training.peak_resident_bytes if training else here,
+        peak_gpu_bytes=training.peak_gpu_bytes if training else None,
+        blocks_scored=measured.blocks_scored,
+        blocks_from_store=measured.blocks_from_store,
+        training_from_store=bool(training and training.from_store),
+        trainable_parameters=training.trainable_parameters if training else None,
+        total_parameters=training.total_parameters if training else None,
+    )
+
+
+def fail(run: Run, stage: str, error: BaseException, shell: Shell) -> GateError:
+    """Leave a `Failure` in the run's folder, which is never a pass; the error to raise."""
+    known = as_gate_error(error)
+    failure = Failure.of(known, stage, Cost(total_seconds=shell.clock() - run.started))
+    try:
+        run.folder.write_report(render(failure, (), (), folder=run.folder.path))
+    except GateError as second:
+        shell.warn(f"the run's folder could not be written: {second.message}")
+    return known
+
+
+def as_gate_error(error: BaseException) -> GateError:
+    """Foreign errors that end a run, in ftgate's own words."""
+    if isinstance(error, GateError):
+        return error
+    if isinstance(error, KeyboardInterrupt):
+        return Interrupted("interrupted")
+    if isinstance(error, MemoryError):
+        return OutOfMemory("this machine's memory is full", hint="smaller `evaluation: {batch_size: ...}`")
+    return StoreError(str(error), hint="look at the disk: is it full, is it writable?")
+
+
+def together(*reads: Callable[[], Any]) -> tuple[Any, ...]:
+    """The results of all calls; raises `ConfigErrors` with the problems of every one that failed."""
+    results, problems = [], []
+    for read in reads:
+        try:
+            results.append(read())
+        except ConfigErrors as errors:
+            problems += errors.problems
+        except UsageError as error:
+            problems.append(Problem("", error.message, hint=error.hint))
+    if problems:
+        raise ConfigErrors(problems)
+    return tuple(results)

@@ -1,0 +1,156 @@
+"""The Jinja environment: sandboxed, nothing undefined, HTML escaped, an explicit filter elsewhere."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Callable, Mapping
+from functools import cache
+from pathlib import Path
+
+import click
+from jinja2 import FileSystemLoader, StrictUndefined
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+from markupsafe import Markup, escape
+
+from gate.records import Flip, Place
+from gate.report import quantities, text
+from gate.report.rows import Row, task_name
+from gate.report.sentence import Sentence
+
+TEMPLATES = Path(__file__).parent / "templates"
+COLOURS = {"good": "green", "bad": "red", "unsure": "yellow"}
+Painter = Callable[[str, str], str]
+
+
+@cache
+def _environment() -> ImmutableSandboxedEnvironment:
+    environment = ImmutableSandboxedEnvironment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=lambda name: name is not None and name.endswith(".html.j2"),
+        undefined=StrictUndefined,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= _FILTERS
+    return environment
+
+
+def fill(template: str, values: Mapping[str, object]) -> str:
+    """A template with `values`. Raises UndefinedError for a value that it names and does not get."""
+    return _environment().get_template(template).render(values)
+
+
+def said_html(sentence: Sentence) -> Markup:
+    """The sentence in HTML."""
+    unbroken = "\u00a0±\u00a0"
+    parts = (
+        escape(part.replace(" ± ", unbroken))
+        if isinstance(part, str)
+        else text.name_html(part.text, part.limit)
+        for part in sentence
+    )
+    return Markup("").join(parts)
+
+
+def said_markdown(sentence: Sentence) -> str:
+    """The sentence in Markdown, names as code."""
+    return "".join(part if isinstance(part, str) else text.code(part.text, part.limit) for part in sentence)
+
+
+def said_plain(sentence: Sentence) -> str:
+    """The sentence for a terminal."""
+    return "".join(
+        part if isinstance(part, str) else text.one_line(part.text, part.limit) for part in sentence
+    )
+
+
+def wrapped(value: str, width: int, lines: int) -> list[str]:
+    """`value` made harmless, in at most `lines` lines of at most `width` columns."""
+    found = [
+        piece
+        for line in text.visible(value).split("\n")
+        for piece in textwrap.wrap(line, width, break_long_words=True) or [""]
+    ]
+    cut = [text.fit(line, width).rstrip() for line in found[:lines]]
+    return [*cut[:-1], text.ELLIPSIS] if len(found) > lines else cut
+
+
+def painter(colour: bool) -> Painter:
+    """Colours words of the terminal's report, or leaves them."""
+    if not colour:
+        return lambda word, _: word
+    return lambda word, role: click.style(word, fg=COLOURS[role], bold=True)
+
+
+def _joints(value: str, limit: int = 120) -> Markup:
+    """A name in HTML that may break after slashes, commas and underscores."""
+    return Markup(re.sub(r"([/_,\\])(?=.)", r"\1<wbr>", str(escape(text.one_line(value, limit)))))
+
+
+def _head(value: str, limit: int) -> str:
+    return text.clip(text.visible(value), limit)
+
+
+def _answer(value: str, limit: int) -> str:
+    return text.clip(text.visible(value).strip(), limit) or "(nothing)"
+
+
+def _ending(prompt: str) -> str:
+    """The end of a prompt on one line, where the question is."""
+    line = text.one_line(prompt[-400:], 400)
+    return line if len(line) <= 60 else text.ELLIPSIS + line[-59:]
+
+
+def _change_markdown(row: Row) -> str:
+    noun = "" if row.noun in ("", "points", quantities.BITS) else " " + text.cell(row.noun, 30)
+    unit = f" {row.noun}" if row.noun in ("points", quantities.BITS) else noun
+    return f"{row.change} ± {row.noise}{unit}"
+
+
+def _flip_task(flip: Flip) -> str:
+    kind = flip.task.partition("/")[0]
+    name = task_name(kind, flip.task)
+    return flip.leaf if flip.leaf and flip.leaf != name else name
+
+
+def _place(place: Place) -> str:
+    name = place.file.replace("\\", "/").rpartition("/")[2]
+    return f"{name}:{place.line}" if place.line else name
+
+
+def _scalar(value: object) -> str:
+    if value is None:
+        return "not set"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _title_case(value: str) -> str:
+    words = {"1": "One", "2": "Two", "3": "Three"}
+    number, _, rest = value.partition(" ")
+    return f"{words.get(number, number)} {rest}"
+
+
+_FILTERS: dict[str, Callable[..., object]] = {
+    "said_html": said_html,
+    "said_markdown": said_markdown,
+    "visible": text.visible,
+    "line": text.one_line,
+    "joints": _joints,
+    "head": _head,
+    "tail": text.tail,
+    "answer": _answer,
+    "ending": _ending,
+    "code": text.code,
+    "cell": text.cell,
+    "prose": text.prose,
+    "fence": text.fence,
+    "fit": text.fit,
+    "wrapped": wrapped,
+    "count": quantities.count,
+    "many": quantities.many,
+    "change_md": _change_markdown,
+    "flip_task": _flip_task,
+    "place": _place,
+    "scalar": _scalar,
+    "title_case": _title_case,
+}

@@ -1,0 +1,165 @@
+"""Findings in the words of a report: what a rule asked, what was seen, how bad it is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from gate.records import Finding, Interval
+from gate.report.quantities import BITS, Scale, count, percent, scale_of
+
+MARKS = {"pass": "✓", "fail": "✗", "undecided": "?", "reported": "·"}
+WORDS = {"pass": "holds", "fail": "does not hold", "undecided": "undecided", "reported": "shown, not judged"}
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One finding, ready to be shown. Every string that is data is raw; templates escape it."""
+
+    finding: Finding
+    name: str  # the task's own name, or "mean of the general tasks"
+    base: str
+    tuned: str
+    change: str  # signed, in the metric's own direction; a score for min_score
+    noise: str  # half the width of the interval about the population
+    interval: str
+    left: str  # half the width of what remains uncertain about the full benchmark, or ""
+    bound: str
+    noun: str
+    relative: str
+    documents: str
+    within_noise: bool
+
+    @property
+    def outcome(self) -> str:
+        return self.finding.outcome
+
+    @property
+    def mark(self) -> str:
+        return MARKS[self.finding.outcome]
+
+    @property
+    def word(self) -> str:
+        return WORDS[self.finding.outcome]
+
+
+def task_key(finding: Finding) -> str:
+    """The `TaskSpec.id` that a finding is about."""
+    prefix = f"{finding.kind}/"
+    return finding.task if finding.task.startswith(prefix) else prefix + finding.task
+
+
+def task_name(kind: str, task: str) -> str:
+    """A task's own name, without its kind."""
+    if kind == "average":
+        return "mean of the general tasks"
+    return task.removeprefix(f"{kind}/") or task
+
+
+def loss(finding: Finding) -> float:
+    """The change for the worse, in the metric's unit; negative where it became better."""
+    return -finding.difference if finding.higher_is_better else finding.difference
+
+
+def within_noise(finding: Finding) -> bool:
+    """Whether the interval about the population holds "no change"."""
+    interval = finding.interval
+    if finding.bound == "min_score" or interval.about != "population":
+        return False
+    return interval.low <= 0 <= interval.high and finding.difference != 0
+
+
+def severity(finding: Finding) -> tuple[int, float, float]:
+    """Sorts the worst first: by outcome, then by how much of its margin is used up, then by loss."""
+    rank = {"fail": 0, "undecided": 1, "pass": 2, "reported": 3}[finding.outcome]
+    lost, margin = loss(finding), finding.margin
+    if margin is None:
+        used = 0.0
+    elif finding.bound == "min_score":
+        used = margin - finding.tuned
+    elif finding.bound == "min_gain":
+        used = margin + lost
+    else:
+        used = lost / margin if margin > 0 else math.copysign(math.inf, lost) if lost else 0.0
+    return rank, -used, -lost
+
+
+def worst_first(findings: Iterable[Finding]) -> list[Finding]:
+    return sorted(findings, key=severity)
+
+
+def half_width(interval: Interval) -> float:
+    return (interval.high - interval.low) / 2
+
+
+def make_row(finding: Finding) -> Row:
+    """One finding in numbers for people, with as many decimals as tell it from its margin."""
+    scale = scale_of(finding.unit)
+    scored = finding.bound == "min_score"
+    places = scale.apart(_judged(finding), finding.margin)
+    interval = finding.interval
+    show = scale.level if scored else scale.change
+    return Row(
+        finding=finding,
+        name=task_name(finding.kind, finding.task),
+        base=scale.level(finding.base, places),
+        tuned=scale.level(finding.tuned, places),
+        change=show(finding.tuned if scored else finding.difference, places),
+        noise=scale.size(half_width(interval), places),
+        interval=f"{show(interval.low, places)} to {show(interval.high, places)}",
+        left="" if finding.remaining is None else scale.size(half_width(finding.remaining), places),
+        bound=_bound(finding, scale, places),
+        noun="" if scored else scale.noun,
+        relative=_relative(finding),
+        documents=_documents(finding),
+        within_noise=within_noise(finding),
+    )
+
+
+def _judged(finding: Finding) -> float:
+    """The number that stands against the margin, in the margin's direction."""
+    if finding.bound == "min_score":
+        return finding.tuned
+    return -loss(finding) if finding.bound == "min_gain" else loss(finding)
+
+
+def _bound(finding: Finding, scale: Scale, places: int) -> str:
+    margin = finding.margin
+    if margin is None:
+        return "not judged"
+    if finding.bound == "min_score":
+        return f"needs {scale.level(margin, places)}"
+    better = 1 if finding.higher_is_better else -1
+    if finding.bound == "min_gain":
+        return f"needs {scale.change(better * margin, places)}"
+    return f"allowed {scale.change(edge(finding), places)}"
+
+
+def edge(finding: Finding) -> float:
+    """The margin on the axis of `difference` (of `tuned` for min_score); nan where none is."""
+    if finding.margin is None:
+        return math.nan
+    if finding.bound in ("min_score", "max_rise"):
+        return finding.margin
+    better = 1 if finding.higher_is_better else -1
+    return better * finding.margin if finding.bound == "min_gain" else -better * finding.margin
+
+
+def forbidden_below(finding: Finding) -> bool:
+    """Whether what the rule forbids lies below its edge (else above it)."""
+    if finding.bound == "min_score":
+        return True
+    return finding.bound != "max_rise" and finding.higher_is_better
+
+
+def _relative(finding: Finding) -> str:
+    if finding.unit != BITS or not finding.base:
+        return ""
+    return percent(finding.difference / finding.base)
+
+
+def _documents(finding: Finding) -> str:
+    if finding.documents_scored == finding.documents_total:
+        return count(finding.documents_total)
+    return f"{count(finding.documents_scored)} of {count(finding.documents_total)}"

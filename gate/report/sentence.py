@@ -1,0 +1,159 @@
+"""The first thing a report says: one sentence about merging.
+
+A sentence is a tuple of our own words and of `Name`s, which are data; each rendering escapes the
+names in its own way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gate.records import Finding
+from gate.report.quantities import BITS, many, scale_of
+from gate.report.rows import Row, loss, make_row, severity, worst_first
+from gate.verdict import Failure, Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """A word of the sentence that is data: a task, a file, another program's message."""
+
+    text: str
+    limit: int = 80
+
+
+Sentence = tuple[str | Name, ...]
+LABELS = {"pass": "may merge", "fail": "blocked", "undecided": "undecided", "error": "could not measure"}
+_STAGES = {"plan": "planning", "train": "training", "measure": "measuring", "judge": "judging"}
+
+
+def headline(result: Verdict | Failure) -> Sentence:
+    """The sentence about merging, with its first words: `blocked: gained 12.4 points on ...`."""
+    return (f"{LABELS[result.outcome]}: ", *claim(result))
+
+
+def claim(result: Verdict | Failure) -> Sentence:
+    """The sentence about merging without its first words."""
+    if isinstance(result, Failure):
+        return _failed(result)
+    if result.outcome == "pass":
+        return _passed(result.findings)
+    return _blocked(result.findings, result.outcome)
+
+
+def stage_name(stage: str) -> str:
+    """`training` for `train`; a stage that is not known is called as it is."""
+    return _STAGES.get(stage, stage)
+
+
+def main_target(findings: Sequence[Finding]) -> Finding | None:
+    """The finding that says how the target did: one that does not hold, else one about its gain."""
+    targets = [finding for finding in findings if finding.kind == "target"]
+    broken = [finding for finding in worst_first(targets) if finding.outcome in ("fail", "undecided")]
+    gains = [finding for finding in targets if finding.bound == "min_gain"]
+    return next(iter(broken + gains + targets), None)
+
+
+def worst_general(findings: Sequence[Finding]) -> Finding | None:
+    """The worst finding about what must not be forgotten: general tasks, their mean, text if it broke."""
+    general = [f for f in findings if f.kind in ("general", "average") or (f.kind != "target" and _broken(f))]
+    return next(iter(worst_first(general)), None)
+
+
+def _broken(finding: Finding) -> bool:
+    return finding.outcome in ("fail", "undecided")
+
+
+def _failed(failure: Failure) -> Sentence:
+    kind = failure.error.code.replace("_", " ")
+    return (
+        Name(kind),
+        " while ",
+        Name(stage_name(failure.error.stage)),
+        "; nothing was judged, so it may not merge",
+    )
+
+
+def _passed(findings: Sequence[Finding]) -> Sentence:
+    target, worst = main_target(findings), worst_general(findings)
+    first: Sentence = () if target is None else _target_clause(target)
+    if worst is None:
+        return first or (f"all {many(len(findings), 'rule')} hold",)
+    joint = (" and ",) if first else ()
+    if loss(worst) <= 0 and worst.margin is not None:
+        tasks = {f.task for f in findings if f.kind == "general"}
+        return (*first, *joint, f"lost nothing on {many(len(tasks), 'general task')}")
+    return (*first, *joint, *_general_clause(worst, first, "lost at most "))
+
+
+def _blocked(findings: Sequence[Finding], outcome: str) -> Sentence:
+    target, worst = main_target(findings), worst_general(findings)
+    broken = sum(finding.outcome == outcome for finding in findings)
+    said: Sentence = () if target is None else _target_clause(target)
+    named = int(target is not None and target.outcome == outcome)
+    if worst is not None and worst.outcome == outcome:
+        joint = "" if not said else " and " if named else " but "
+        lead, verb = ("", "lost ") if outcome == "fail" else ("the loss is not settled: ", "")
+        said = (*said, joint, lead, *_general_clause(worst, said, verb))
+        named += 1
+    rest = broken - named
+    if rest > 0:
+        more = f"{many(rest, 'more rule')} {'does' if rest == 1 else 'do'} not hold"
+        said = (*said, f"; {more if outcome == 'fail' else many(rest, 'more rule') + ' undecided'}")
+    return said
+
+
+def _target_clause(finding: Finding) -> Sentence:
+    scale, row = scale_of(finding.unit), make_row(finding)
+    on: Sentence = (" on ", Name(row.name))
+    needs = f", {row.bound.replace('+', '')}" if _broken(finding) else ""
+    if finding.bound == "min_score":
+        return (f"scored {row.change}", *on, needs) if needs else (f"scored {row.change}", *on)
+    places = scale.apart(-loss(finding), finding.margin)
+    size = f"{scale.size(finding.difference, places)} {scale.noun}"
+    verb = (
+        "did not change"
+        if not finding.difference
+        else "gained " + size
+        if loss(finding) < 0
+        else "lost " + size
+    )
+    return (verb, *on, needs) if needs else (verb, *on)
+
+
+def _general_clause(finding: Finding, before: Sentence, verb: str) -> Sentence:
+    row, scale = make_row(finding), scale_of(finding.unit)
+    if finding.unit == BITS or finding.bound == "max_rise":
+        return _rise_clause(finding, row)
+    places = scale.apart(loss(finding), finding.margin)
+    said_unit = any(isinstance(part, str) and scale.noun in part for part in before)
+    amount = f"{scale.size(finding.difference, places)} ± {row.noise}{'' if said_unit else ' ' + scale.noun}"
+    on: Sentence = (
+        (" on the mean of the general tasks",) if finding.kind == "average" else (" on ", Name(row.name))
+    )
+    allowed = "" if finding.margin is None else f", allowed {scale.size(finding.margin, places)}"
+    return (verb if loss(finding) > 0 else "gained ", amount, *on, allowed + _noise_words(row))
+
+
+def _rise_clause(finding: Finding, row: Row) -> Sentence:
+    scale = scale_of(finding.unit)
+    moved = "rose" if finding.difference > 0 else "fell"
+    places = scale.apart(finding.difference, finding.margin)
+    size = f"{scale.size(finding.difference, places)} ± {row.noise}"
+    share = f" ({row.relative})" if row.relative else ""
+    allowed = "" if finding.margin is None else f", allowed {scale.size(finding.margin, places)}"
+    unit: str | Name = scale.noun if finding.unit == BITS else Name(scale.noun)
+    return (unit, " on ", Name(row.name), f" {moved} by {size}{share}{allowed}{_noise_words(row)}")
+
+
+def _noise_words(row: Row) -> str:
+    return " (within noise)" if row.within_noise else ""
+
+
+def plain(sentence: Sentence) -> str:
+    """The sentence with its names as they are: still to be made harmless."""
+    return "".join(part if isinstance(part, str) else part.text for part in sentence)
+
+
+__all__ = ["Name", "Sentence", "claim", "headline", "main_target", "plain", "severity", "worst_general"]

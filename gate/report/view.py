@@ -1,0 +1,234 @@
+"""A result as its readers meet it: what the templates need, worked out once for all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from gate.records import Cost, Finding, Flip, ModelRef, Override, TaskInfo
+from gate.report.quantities import device_hours, duration, many, millions, size_of
+from gate.report.rows import Row, make_row, severity, task_key, task_name
+from gate.report.sentence import LABELS, Sentence, claim, main_target, stage_name, worst_general
+from gate.report.svg import Pairs, Panel, against, forest
+from gate.verdict import Failure, Verdict
+
+THREE = 3
+_WHAT_TO_DO = {
+    "out_of_memory": "Use a smaller batch with more accumulation, or a machine with more memory.",
+    "training_error": "Read the trainer's log in the run's folder; mend the config and run the check again.",
+    "non_finite_loss": "Lower the learning rate or check the data: the training itself did not hold.",
+    "not_like_for_like": "Measure both models with the same template, tokenizer and tasks.",
+    "interrupted": "Run the same command again: it goes on where it stopped.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Documents of all right-or-wrong tasks, each task once; `missing` were not measured."""
+
+    fell: int = 0
+    rose: int = 0
+    unchanged: int = 0
+    missing: int = 0
+
+    @property
+    def total(self) -> int:
+        return self.fell + self.rose + self.unchanged + self.missing
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """One task's documents that the base had right and the tuned model wrong."""
+
+    name: str
+    flips: tuple[Flip, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Why there is no verdict, and what to do."""
+
+    code: str
+    stage: str
+    message: str
+    hint: str
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """Everything a report shows. Strings that are data are raw; templates make them harmless."""
+
+    outcome: str
+    label: str
+    claim: Sentence
+    trouble: Trouble | None
+    rows: tuple[Row, ...]
+    target: Row | None
+    worst: Row | None
+    counts: Counts
+    panels: tuple[Panel, ...]
+    pairs: tuple[Pairs, ...]
+    three: tuple[Flip, ...]
+    broken: tuple[Broken, ...]
+    tasks: tuple[TaskInfo, ...]
+    limited: tuple[TaskInfo, ...]
+    warnings: tuple[str, ...]
+    overrides: tuple[Override, ...]
+    hours: str
+    elapsed: str
+    stored: str
+    cost: tuple[tuple[str, str], ...]
+    models: tuple[tuple[str, ModelRef], ...]
+    facts: tuple[tuple[str, str], ...]
+    subject: str  # what was judged: the config's path, else the tuned model's name
+    method: str
+    level: str  # of the intervals, e.g. "95 %"
+    folder: str = ""
+
+    @property
+    def failing(self) -> tuple[Row, ...]:
+        """Rules that do not hold, and those that are undecided, worst first."""
+        broken = [row for row in self.rows if row.outcome in ("fail", "undecided")]
+        return tuple(sorted(broken, key=lambda row: severity(row.finding)))
+
+    @property
+    def holding(self) -> tuple[Row, ...]:
+        return tuple(row for row in self.rows if row.outcome == "pass")
+
+    @property
+    def shown(self) -> tuple[Row, ...]:
+        return tuple(row for row in self.rows if row.outcome == "reported")
+
+    @property
+    def flipped(self) -> int:
+        return sum(len(group.flips) for group in self.broken)
+
+
+def make_view(
+    result: Verdict | Failure, flips: Sequence[Flip], tasks: Sequence[TaskInfo], folder: str = ""
+) -> View:
+    """The view of a verdict, or of a failure whose findings then carry no outcome."""
+    findings = result.findings
+    if isinstance(result, Failure):
+        findings = tuple(replace(finding, outcome="reported") for finding in findings)
+    rows = tuple(make_row(finding) for finding in findings)
+    broken = _broken(flips, findings)
+    target, worst = main_target(findings), worst_general(findings)
+    level = findings[0].interval.level if findings else 0.95
+    return View(
+        outcome=result.outcome,
+        label=LABELS[result.outcome],
+        claim=claim(result),
+        trouble=_trouble(result) if isinstance(result, Failure) else None,
+        rows=rows,
+        target=None if target is None else make_row(target),
+        worst=None if worst is None else make_row(worst),
+        counts=count_documents(findings),
+        panels=forest(rows),
+        pairs=against(rows),
+        three=_three(broken),
+        broken=broken,
+        tasks=tuple(tasks),
+        limited=tuple(task for task in tasks if task.documents_planned < task.documents_total),
+        warnings=result.provenance.warnings if result.provenance else (),
+        overrides=result.config.overrides if result.config else (),
+        hours=device_hours(result.cost.total_seconds, result.cost.devices),
+        elapsed=duration(result.cost.total_seconds),
+        stored=_stored(result.cost),
+        cost=tuple(_costs(result.cost)),
+        models=tuple((word, ref) for word, ref in (("base", result.base), ("tuned", result.tuned)) if ref),
+        facts=tuple(_facts(result)),
+        subject=result.config.path if result.config else result.tuned.name if result.tuned else "",
+        method=result.config.method if result.config else "",
+        level=f"{100 * level:.10g} %",
+        folder=folder,
+    )
+
+
+def count_documents(findings: Sequence[Finding]) -> Counts:
+    """Documents that fell, rose or stayed. Text is left out (every document moves there), and so are
+    means over tasks, which count their documents a second time."""
+    tasks = {task_key(f): f for f in reversed(findings) if f.kind not in ("average", "text")}
+    counted = tasks.values()
+    return Counts(
+        fell=sum(finding.fell for finding in counted),
+        rose=sum(finding.rose for finding in counted),
+        unchanged=sum(finding.unchanged for finding in counted),
+        missing=sum(finding.documents_total - finding.documents_scored for finding in counted),
+    )
+
+
+def _broken(flips: Iterable[Flip], findings: Sequence[Finding]) -> tuple[Broken, ...]:
+    worst: dict[str, tuple[int, float, float]] = {}
+    for finding in findings:
+        key = task_key(finding)
+        worst[key] = min(severity(finding), worst.get(key, severity(finding)))
+    groups: dict[str, list[Flip]] = {}
+    for flip in flips:
+        if flip.fell:
+            groups.setdefault(flip.task, []).append(flip)
+    last = (9, 0.0, 0.0)
+    order = sorted(groups, key=lambda task: (worst.get(task, last), task))
+    return tuple(Broken(task_name(task.partition("/")[0], task), tuple(groups[task])) for task in order)
+
+
+def _three(broken: Sequence[Broken]) -> tuple[Flip, ...]:
+    """Three documents in turn from the worst tasks, so that they do not all tell the same story."""
+    turns = max((len(group.flips) for group in broken), default=0)
+    chosen = [
+        group.flips[turn] for turn in range(min(turns, THREE)) for group in broken if turn < len(group.flips)
+    ]
+    return tuple(chosen[:THREE])
+
+
+def _trouble(failure: Failure) -> Trouble:
+    error = failure.error
+    hint = failure.hint or _WHAT_TO_DO.get(error.code, "Mend what the message names and run the check again.")
+    return Trouble(error.code, stage_name(error.stage), error.message, hint)
+
+
+def _stored(cost: Cost) -> str:
+    blocks = cost.blocks_scored + cost.blocks_from_store
+    parts = []
+    if cost.training_from_store:
+        parts.append("the training")
+    if cost.blocks_from_store:
+        parts.append(f"{cost.blocks_from_store:,} of {many(blocks, 'block')}")
+    return f"{' and '.join(parts)} came from the store" if parts else "nothing came from the store"
+
+
+def _costs(cost: Cost) -> Iterable[tuple[str, str]]:
+    yield "whole run", f"{duration(cost.total_seconds)} on {many(cost.devices, 'device')}"
+    trained = f"{duration(cost.training_seconds)}{' (from the store)' if cost.training_from_store else ''}"
+    if cost.training_seconds:
+        yield "training", trained
+    if cost.measuring_seconds:
+        yield "measuring", duration(cost.measuring_seconds)
+    yield "blocks", f"{cost.blocks_scored:,} scored, {cost.blocks_from_store:,} from the store"
+    if cost.peak_resident_bytes:
+        yield "peak memory", size_of(cost.peak_resident_bytes)
+    if cost.peak_gpu_bytes is not None:
+        yield "peak GPU memory", size_of(cost.peak_gpu_bytes)
+    if cost.trainable_parameters is not None:
+        of = f" of {millions(cost.total_parameters)}" if cost.total_parameters else ""
+        yield "trainable parameters", millions(cost.trainable_parameters) + of
+
+
+def _facts(result: Verdict | Failure) -> Iterable[tuple[str, str]]:
+    config, source = result.config, result.provenance
+    if config:
+        yield "training config", config.path
+        yield "config digest", config.digest
+        yield "method", f"{config.method}, run by {config.trainer}"
+    if source is None:
+        return
+    yield "policy", source.policy_path
+    yield "policy digest", source.policy_digest
+    yield "measured in", f"{source.dtype}, quantization {source.quantization}, batch size {source.batch_size}"
+    yield "scorer", source.scorer
+    yield "device", source.device
+    yield "platform", source.platform
+    yield "created", source.created
+    yield "salt digest", source.salt_digest
+    yield "ftgate", source.ftgate
+    yield "versions", ", ".join(f"{name} {version}" for name, version in source.versions.items())

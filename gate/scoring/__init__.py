@@ -1,0 +1,21 @@
+"""From requests to responses: blocks, models in memory, proofs about weights.
+
+Importing this room is cheap; torch, transformers, peft and lm-eval come when a model is loaded.
+"""
+
+from gate.scoring.blocks import block_key, make_blocks
+from gate.scoring.chat import ChatTemplate
+from gate.scoring.protocol import Scorer, Side
+from gate.scoring.session import ModelSession
+from gate.scoring.weights import check_applied, prove_weights
+
+__all__ = [
+    "ChatTemplate",
+    "ModelSession",
+    "Scorer",
+    "Side",
+    "block_key",
+    "check_applied",
+    "make_blocks",
+    "prove_weights",
+]

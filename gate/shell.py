@@ -1,0 +1,70 @@
+"""The outside world as one argument: environment, terminal, clock. Tests hand in their own."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import click
+
+from gate.progress import LogProgress, Progress, SilentProgress, TerminalProgress
+
+# Libraries that would write over the progress line or ask the hub for news.
+QUIET_LIBRARIES = {
+    "TOKENIZERS_PARALLELISM": "true",
+    "TRANSFORMERS_VERBOSITY": "error",
+    "DATASETS_VERBOSITY": "error",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "LMEVAL_LOG_LEVEL": "ERROR",
+    "BITSANDBYTES_NOWELCOME": "1",
+}
+
+
+@dataclass(frozen=True)
+class Shell:
+    """What a command may touch besides files: `say` is for results, `warn` for what went oddly."""
+
+    environ: Mapping[str, str]
+    say: Callable[[str], None]
+    warn: Callable[[str], None]
+    progress: Progress
+    clock: Callable[[], float] = time.monotonic
+    now: Callable[[], str] = lambda: datetime.now(UTC).isoformat(timespec="seconds")
+    colour: bool = False
+    quiet: bool = False
+
+    @classmethod
+    def of_process(cls, *, verbose: int = 0, quiet: bool = False) -> Shell:
+        """The shell of this process: its environment, its terminal, its clock."""
+        if not verbose:
+            hush_libraries()
+        terminal = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+        progress: Progress
+        if quiet:
+            progress = SilentProgress()
+        else:
+            progress = TerminalProgress() if terminal else LogProgress()
+        return cls(
+            environ=dict(os.environ),
+            say=click.echo,
+            warn=lambda text: click.secho(f"warning: {text}", fg="yellow", err=True),
+            progress=progress,
+            colour=sys.stdout.isatty() and "NO_COLOR" not in os.environ,
+            quiet=quiet,
+        )
+
+
+def hush_libraries() -> None:
+    """Keep the libraries' own bars, banners and advice out of a person's terminal."""
+    for name, value in QUIET_LIBRARIES.items():
+        os.environ.setdefault(name, value)
+    warnings.simplefilter("ignore")
+    logging.getLogger().setLevel(logging.ERROR)

@@ -1,0 +1,64 @@
+"""The shipped table of TRL's keys against the TRL that is installed."""
+
+import json
+import subprocess
+import sys
+
+from gate.configs import trl_keys
+
+# Importing TRL takes seconds and leaves torch behind, so it is asked in a process of its own.
+ASK = """
+import dataclasses, enum, json, typing
+from trl import DatasetMixtureConfig, ModelConfig, ScriptArguments, SFTConfig
+from trl.scripts.utils import DatasetConfig
+
+def kind(types):
+    if any(isinstance(t, type) and issubclass(t, enum.Enum) for t in types):
+        return "WORDS"
+    origins = {typing.get_origin(t) or t for t in types}
+    for found, name in ((dict, "MAPPINGS"), (list, "LISTS")):
+        if found in origins:
+            return name
+    one = {bool: "BOOLS", int: "WHOLE", float: "NUMBERS", str: "WORDS"}
+    return one.get(next(iter(types)), "MIXED") if len(types) == 1 else "MIXED"
+
+keys, optional, choices = {}, [], {}
+for config in (ScriptArguments, SFTConfig, ModelConfig, DatasetMixtureConfig):
+    hints = typing.get_type_hints(config)
+    for field in dataclasses.fields(config):
+        if not field.init or field.name == "datasets":
+            continue
+        hint = hints[field.name]
+        union = typing.get_args(hint) if not isinstance(hint, type) and type(None) in typing.get_args(hint) else None
+        if union is None:
+            union = typing.get_args(hint) if "|" in str(hint) else (hint,)
+        types = [t for t in union if t is not type(None)]
+        if type(None) in union:
+            optional.append(field.name)
+        keys[field.name] = kind(types)
+        enums = [t for t in types if isinstance(t, type) and issubclass(t, enum.Enum)]
+        words = field.metadata.get("choices") or ([word.value for word in enums[0]] if enums else None)
+        if words and keys[field.name] == "WORDS":
+            choices[field.name] = list(words)
+entry = [field.name for field in dataclasses.fields(DatasetConfig)]
+print(json.dumps({"keys": keys, "optional": optional, "choices": choices, "entry": entry}))
+"""
+
+
+def test_the_table_is_that_of_the_installed_trl() -> None:
+    """Every key, its type, whether it may be empty, and its words, as TRL's dataclasses declare them."""
+    done = subprocess.run([sys.executable, "-c", ASK], capture_output=True, text=True, check=True)
+    asked = json.loads(done.stdout.splitlines()[-1])
+    groups = ("BOOLS", "WHOLE", "NUMBERS", "WORDS", "LISTS", "MAPPINGS", "MIXED")
+    shipped = {key: group for group in groups for key in getattr(trl_keys, group)}
+    assert asked["keys"] == shipped
+    assert set(asked["optional"]) == trl_keys.OPTIONAL
+    assert asked["choices"] == {key: list(words) for key, words in trl_keys.CHOICES.items()}
+    assert tuple(asked["entry"]) == trl_keys.DATASET_KEYS
+
+
+def test_the_table_holds_together() -> None:
+    """Ranges, optional keys and replaced keys speak of keys that are there, or are not."""
+    assert set(trl_keys.RANGES) <= trl_keys.KEYS | trl_keys.EXTRA_KEYS
+    assert trl_keys.OPTIONAL <= trl_keys.KEYS
+    assert not set(trl_keys.REPLACED) & trl_keys.KEYS
