@@ -5,22 +5,16 @@ from __future__ import annotations
 import functools
 import hashlib
 import inspect
-import io
 import json
-import logging
-import random
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from collections.abc import Mapping
 from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any
 
-import lm_eval.utils
-import numpy as np
 from lm_eval.api.instance import Instance
 from lm_eval.api.task import Task
-from lm_eval.defaults import DEFAULT_OTHER_SEED, DEFAULT_RANDOM_SEED
+from lm_eval.defaults import DEFAULT_OTHER_SEED
 from lm_eval.utils import handle_non_serializable, hash_string
 
 from gate.errors import DataError
@@ -29,40 +23,6 @@ from gate.scoring import ChatTemplate
 
 FEWSHOT_SEED: int = DEFAULT_OTHER_SEED
 SHOWN = 2000  # characters of a rolling document that a report could show
-RandomState = tuple[Any, Any]
-
-
-def fresh_random_state() -> RandomState:
-    """The generators as `simple_evaluate` seeds them before it loads tasks."""
-    return random.Random(DEFAULT_RANDOM_SEED).getstate(), np.random.RandomState(
-        DEFAULT_OTHER_SEED
-    ).get_state()
-
-
-@contextmanager
-def lm_eval_ways(state: RandomState) -> Iterator[list[RandomState]]:
-    """Run lm-eval's own code: seeded as `simple_evaluate` does, silent, each prompt template compiled once.
-
-    A task's `process_docs` may draw from the global generators, so they are set to `state` and put back
-    afterwards; the yielded list holds then where they had come to. lm-eval compiles a template for
-    every document, which takes longer than all the rest.
-    """
-    kept = random.getstate(), np.random.get_state()
-    logger, environment = logging.getLogger("lm_eval"), lm_eval.utils.env
-    level, reached = logger.level, [state]
-    random.setstate(state[0])
-    np.random.set_state(state[1])
-    logger.setLevel(logging.ERROR)
-    environment.from_string = functools.lru_cache(1024)(environment.from_string)
-    try:
-        with redirect_stderr(io.StringIO()), redirect_stdout(io.StringIO()):
-            yield reached
-    finally:
-        del environment.from_string
-        logger.setLevel(level)
-        reached[0] = (random.getstate(), np.random.get_state())
-        random.setstate(kept[0])
-        np.random.set_state(kept[1])
 
 
 def build_instances(

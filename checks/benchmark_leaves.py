@@ -15,9 +15,7 @@ from lm_eval.api.instance import Instance
 from lm_eval.api.task import Task
 
 from checks.benchmark_documents import (
-    RandomState,
     build_instances,
-    lm_eval_ways,
     make_document,
     task_digest,
 )
@@ -31,6 +29,7 @@ from checks.benchmark_values import (
     is_mean,
     raw_response,
 )
+from checks.benchmark_ways import RandomState, lm_eval_ways, templates_compiled_once
 from checks.generated_code import CodeJudge
 from checks.metrics import Choice
 from checks.protocol import DocumentValues, PreparedTask
@@ -117,7 +116,8 @@ class BenchmarkLeaf:
         if self.judge is not None:
             return self.judge.evaluate(document, raw)
         try:
-            return document_values(self.task, answered(self.instances[position], raw))
+            with templates_compiled_once():
+                return document_values(self.task, answered(self.instances[position], raw))
         except GateError:
             raise
         except Exception as error:

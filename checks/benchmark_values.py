@@ -132,8 +132,12 @@ def probe(task: Task, groups: Sequence[list[Instance]]) -> list[tuple[str, str]]
 
 
 def declared(task: Task) -> list[tuple[str, str]]:
-    """The (metric, filter) pairs that the task's config names."""
-    return [(metric, ensemble.name) for metric in task.aggregation() for ensemble in task._filters]
+    """The (metric, filter) pairs that the task's config names; HumanEval's function gives one for each k."""
+    metrics: list[str] = []
+    for metric in task.aggregation():
+        ks = getattr(task, "_metric_fn_kwargs", {}).get(metric, {}).get("k")
+        metrics += [f"pass@{k}" for k in ks] if metric == "pass_at_k" and isinstance(ks, list) else [metric]
+    return [(metric, ensemble.name) for metric in metrics for ensemble in task._filters]
 
 
 def _made_up(instances: Iterable[Instance], salt: int) -> list[Raw]:

@@ -10,10 +10,11 @@ from pathlib import Path
 
 from lm_eval.api.task import Task
 
-from checks.benchmark_documents import fresh_random_state, lm_eval_ways, one_document
+from checks.benchmark_documents import one_document
 from checks.benchmark_leaves import OpenBenchmark
 from checks.benchmark_tasks import GateFactory, Loaded, TaskNames, UnsafeTask, load
 from checks.benchmark_values import declared, probe
+from checks.benchmark_ways import fresh_random_state, lm_eval_ways
 from checks.metrics import Choice, NoChoice, choose, unit_of
 from checks.problems import BadTask, loading_problem, problem_of, unknown_task
 from checks.protocol import OpenTask

@@ -48,6 +48,6 @@ def loading_problem(name: str, error: Exception) -> BadTask:
             f"{name}: its data cannot be found: {text}",
             hint="fetch it once while online, or give a local data file",
         )
-    if isinstance(error, IndexError) or "corresponds to no data" in text:
+    if isinstance(error, IndexError | StopIteration) or "corresponds to no data" in text:
         return BadTask(f"{name}: its data is empty")
     return BadTask(f"{name} cannot be loaded: {kind}: {text}")

@@ -70,7 +70,7 @@ def _shell(context: click.Context) -> Any:
 )
 @click.option("--no-cache", is_flag=True, help="Use no stored result; keep this run's in its own folder.")
 @click.pass_context
-def check(context: click.Context, **options: Any) -> None:
+def check(context: click.Context, /, **options: Any) -> None:
     """Train, measure, judge and report a fine-tune.
 
     CONFIG is the training config as the team has it (a TRL sft YAML). With --tuned and --base it

@@ -105,7 +105,7 @@ def _renamed(
         return InfrastructureError(
             f"the hub answered HTTP {status} for the {what} {name}", hint="try again later"
         )
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
+    if isinstance(error, OSError) and (error.filename or error.errno in (errno.ENOSPC, errno.EDQUOT)):
         return InfrastructureError(
             f"cannot store the {what} {name}: {error.strerror}: {error.filename}",
             hint="make room, or point HF_HOME to another disk",

@@ -15,7 +15,7 @@ from gate.report import read_document, render
 from gate.runfolder import RunFolder
 from gate.shell import Shell
 from gate.store import Store, store_root
-from gate.verdict import Result, Verdict, judge
+from gate.verdict import Result, judge
 
 
 def judge_run(run: Path, thresholds: Path | None, shell: Shell) -> Result:

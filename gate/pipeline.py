@@ -100,13 +100,20 @@ def begin(options: CheckOptions, shell: Shell) -> Run:
         raise UsageError("no training config given", hint="name one, or a model with --tuned and its --base")
     policy, config = together(
         lambda: load_policy(options.thresholds),
-        lambda: load_config(options.config, base=options.base) if options.config else None,
+        lambda: read_config(options),
     )
     folder = RunFolder.begin(options.run_dir or default_run_dir(options, config))
     folder.write_policy(policy)
     folder.write_config(config)
     root = folder.path / "store" if options.no_cache else store_root(shell.environ)
     return Run(options, policy, config, folder, Store(root, warn=shell.warn), shell.clock())
+
+
+def read_config(options: CheckOptions) -> TrainingConfig | None:
+    """The training config, if there is one; its data need not be here where nothing is trained."""
+    if options.config is None:
+        return None
+    return load_config(options.config, base=options.base, trains=options.tuned is None)
 
 
 def default_run_dir(options: CheckOptions, config: TrainingConfig | None) -> Path:
@@ -185,7 +192,7 @@ def tune(run: Run, plan: Plan, shell: Shell) -> TunedModel:
         timeout=run.options.train_timeout,
     )
     prove(plan.base, trained.model)
-    kept = replace(trained, model=run.store.put_model(trained.model))
+    kept = replace(trained, model=run.store.put_model(trained.model, move=True))
     run.store.put_training(key, kept)
     return kept
 
@@ -281,7 +288,8 @@ def as_gate_error(error: BaseException) -> GateError:
 
 def together(*reads: Callable[[], Any]) -> tuple[Any, ...]:
     """The results of all calls; raises `ConfigErrors` with the problems of every one that failed."""
-    results, problems = [], []
+    results: list[Any] = []
+    problems: list[Problem] = []
     for read in reads:
         try:
             results.append(read())

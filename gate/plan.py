@@ -84,12 +84,12 @@ def _trust(policy: Policy, config: TrainingConfig | None) -> Iterator[Problem]:
 
 
 def _measured(rule: Rule, policy: Policy, infos: Mapping[str, TaskInfo]) -> tuple[TaskInfo, ...]:
-    """The tasks that a rule is about, as far as they were found."""
+    """The tasks that a rule is about, as far as they were found and have documents."""
     if rule.kind == "average":
         names = [spec.id for spec in policy.tasks if spec.kind == "general"]
     else:
         names = [f"{rule.kind}/{rule.task}"]
-    return tuple(infos[name] for name in names if name in infos)
+    return tuple(infos[name] for name in names if name in infos and infos[name].documents_planned)
 
 
 def _rule_problem(policy: Policy, rule: Rule, text: tuple[str, str]) -> Problem:

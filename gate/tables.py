@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -160,7 +160,7 @@ def _numbers(column: pa.ChunkedArray) -> tuple[Any, ...]:
     """A number column as Python numbers. Raises `Damaged` where one is absent (NaN is not absent)."""
     if column.null_count or column.type not in (pa.int64(), pa.float64()):
         raise Damaged("a number is missing")
-    code = "q" if column.type == pa.int64() else "d"
+    code: Literal["q", "d"] = "q" if column.type == pa.int64() else "d"
     numbers: list[Any] = []
     for chunk in column.chunks:
         if len(chunk):  # Arrow's own to_numpy() would import pandas, half a second

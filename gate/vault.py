@@ -85,8 +85,9 @@ class Vault:
         except Damaged as damage:
             if not manifest.exists():  # let go and collected while it was hashed
                 return False
-            self._set_aside(manifest, str(damage))
             self._set_aside(folder, str(damage))
+            with suppress(OSError):  # read-only: it is found damaged again next time
+                manifest.unlink(missing_ok=True)
             return False
         return True
 

@@ -20,7 +20,7 @@ class Reader(Protocol):
     def matches(self, file: YamlFile) -> bool:
         """Whether the file, a mapping, is a config of this trainer."""
 
-    def read(self, file: YamlFile, base: str | None) -> TrainingConfig:
+    def read(self, file: YamlFile, base: str | None, trains: bool) -> TrainingConfig:
         """The config in the common vocabulary; raises `ConfigErrors`."""
 
 
@@ -35,10 +35,11 @@ FOREIGN: Mapping[str, tuple[str, ...]] = {
 }
 
 
-def load_config(path: Path, *, base: str | None = None) -> TrainingConfig:
+def load_config(path: Path, *, base: str | None = None, trains: bool = True) -> TrainingConfig:
     """Read a training config as the team has it; `base` replaces the base model that it names.
 
-    Read as trainers read it, YAML 1.1: `no` is false. Raises `ConfigErrors` with every problem.
+    Where nothing is trained (`--tuned`), its training data may be elsewhere. Read as trainers do,
+    YAML 1.1: `no` is false. Raises `ConfigErrors` with every problem.
     """
     file = load_yaml(path, version="1.1")
     if not isinstance(file.data, dict):
@@ -46,7 +47,7 @@ def load_config(path: Path, *, base: str | None = None) -> TrainingConfig:
     reader = find_reader(file)
     if reader is None:
         raise ConfigErrors([_unread(file)])
-    return reader.read(file, base)
+    return reader.read(file, base, trains)
 
 
 def find_reader(file: YamlFile) -> Reader | None:

@@ -29,9 +29,10 @@ def matches(file: YamlFile) -> bool:
     return any(mark in file.data for mark in MARKS)
 
 
-def read(file: YamlFile, base: str | None) -> TrainingConfig:
+def read(file: YamlFile, base: str | None, trains: bool) -> TrainingConfig:
     """Normalise a TRL sft config; `base` stands for the file's own base model.
 
+    Where nothing is trained, training data that is not here is no problem.
     Raises `ConfigErrors` with every problem of the file and of training data on this disk.
     """
     problems: list[Problem] = []
@@ -40,7 +41,7 @@ def read(file: YamlFile, base: str | None) -> TrainingConfig:
     _check_together(file, settings, problems)
     environment = _environment(file, problems)
     base_model = base or _base_model(file, settings, problems)
-    datasets = read_datasets(file, settings, problems)
+    datasets = read_datasets(file, settings, problems if trains else [])
     processes = count_processes(file, settings, problems)
     if problems:
         raise ConfigErrors(problems)

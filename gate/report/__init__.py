@@ -18,7 +18,7 @@ from gate.report.document import (
 )
 from gate.report.environment import fill, painter, said_plain, wrapped
 from gate.report.junit import render_junit
-from gate.report.rows import Row, severity
+from gate.report.rows import severity
 from gate.report.svg import bar
 from gate.report.view import View, make_view
 from gate.verdict import Failure, Verdict
@@ -105,7 +105,6 @@ __all__ = [
     "SCHEMA_FILE",
     "ComparisonRow",
     "Report",
-    "Row",
     "StoredVerdict",
     "comparison_row",
     "comparison_sentence",

@@ -93,8 +93,7 @@ def comparison_sentence(rows: Sequence[ComparisonRow]) -> str:
     fooled = [name for name, row in named.items() if row.outcome == "fail" and row.target_alone]
     if fooled:
         words.append(f"judged on the target alone, {_listed(fooled)} would have been merged")
-    line = "; ".join(words)
-    return line[:1].upper() + line[1:] + "."
+    return "; ".join(words) + "."
 
 
 def _group_words(outcome: str, group: dict[str, ComparisonRow]) -> str:

@@ -43,6 +43,14 @@ class Row:
     def word(self) -> str:
         return WORDS[self.finding.outcome]
 
+    @property
+    def aside(self) -> str:
+        """What the finding's note says that the row does not say already."""
+        said = ("is within noise", "judged on ")
+        return "; ".join(
+            part for part in self.finding.note.split("; ") if not any(word in part for word in said)
+        )
+
 
 def task_key(finding: Finding) -> str:
     """The `TaskSpec.id` that a finding is about."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from gate.records import Finding
 from gate.report.quantities import BITS, many, scale_of
-from gate.report.rows import Row, loss, make_row, severity, worst_first
+from gate.report.rows import Row, loss, make_row, worst_first
 from gate.verdict import Failure, Verdict
 
 
@@ -84,7 +84,7 @@ def _passed(findings: Sequence[Finding]) -> Sentence:
     if loss(worst) <= 0 and worst.margin is not None:
         tasks = {f.task for f in findings if f.kind == "general"}
         return (*first, *joint, f"lost nothing on {many(len(tasks), 'general task')}")
-    return (*first, *joint, *_general_clause(worst, first, "lost at most "))
+    return (*first, *joint, *_general_clause(worst, first, "at worst lost "))
 
 
 def _blocked(findings: Sequence[Finding], outcome: str) -> Sentence:
@@ -132,8 +132,9 @@ def _general_clause(finding: Finding, before: Sentence, verb: str) -> Sentence:
     on: Sentence = (
         (" on the mean of the general tasks",) if finding.kind == "average" else (" on ", Name(row.name))
     )
+    share = "" if finding.remaining is None else f" ({row.documents} documents)"
     allowed = "" if finding.margin is None else f", allowed {scale.size(finding.margin, places)}"
-    return (verb if loss(finding) > 0 else "gained ", amount, *on, allowed + _noise_words(row))
+    return (verb if loss(finding) > 0 else "gained ", amount, *on, share + allowed + _noise_words(row))
 
 
 def _rise_clause(finding: Finding, row: Row) -> Sentence:
@@ -154,6 +155,3 @@ def _noise_words(row: Row) -> str:
 def plain(sentence: Sentence) -> str:
     """The sentence with its names as they are: still to be made harmless."""
     return "".join(part if isinstance(part, str) else part.text for part in sentence)
-
-
-__all__ = ["Name", "Sentence", "claim", "headline", "main_target", "plain", "severity", "worst_general"]

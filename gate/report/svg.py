@@ -92,7 +92,7 @@ def forest(rows: Sequence[Row]) -> tuple[Panel, ...]:
 
 
 def against(rows: Sequence[Row]) -> tuple[Pairs, ...]:
-    """Base against tuned: each task once, grouped by unit; accuracy on an axis from 0 to 100 %."""
+    """Base against tuned: each task once, grouped by unit; every axis holds 0, accuracy's ends at 100 %."""
     groups: dict[str, dict[str, Row]] = {}
     for row in rows:
         if row.finding.kind != "average":
@@ -150,9 +150,8 @@ def _pairs(unit: str, rows: list[Row]) -> Pairs:
     scale = scale_of(unit)
     values = [value for row in rows for value in (row.finding.base, row.finding.tuned)]
     fractions = unit in FRACTIONS and min(values) >= 0 and max(values) <= 1
-    axis = make_axis(
-        [0.0, 1.0] if fractions else values, scale, signed=False, room=0.0 if fractions else 0.12
-    )
+    span = [0.0, 1.0] if fractions else [0.0, *values]
+    axis = make_axis(span, scale, signed=False, room=0.0 if fractions else 0.03)
     label = "score in %" if unit in FRACTIONS else scale.noun
     return Pairs(label, axis, tuple(_pair(row, axis) for row in rows))
 

@@ -6,11 +6,10 @@ link, image or HTML there. In HTML, Jinja's autoescape does the work; `visible` 
 
 from __future__ import annotations
 
-import html
 import re
 import unicodedata
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 _UNPRINTABLE = re.compile(r"[^\x20-\x7e]")
 _BACKTICKS = re.compile(r"`+")
@@ -90,14 +89,9 @@ def fence(text: str) -> str:
     return f"{ticks}text\n{shown}\n{ticks}"
 
 
-def html_code(text: str, limit: int = 120) -> str:
-    """A `<code>` element for where GitHub reads HTML and no Markdown (a summary)."""
-    return f"<code>{html.escape(one_line(text, limit))}</code>"
-
-
 def name_html(text: str, limit: int = 120) -> Markup:
     """A name within a sentence of the HTML report; long ones may break at their joints."""
-    escaped = html.escape(one_line(text, limit))
+    escaped = str(escape(one_line(text, limit)))
     return Markup('<span class="name">') + Markup(re.sub(r"([/_])", r"\1<wbr>", escaped)) + Markup("</span>")
 
 

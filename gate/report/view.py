@@ -41,7 +41,8 @@ class Broken:
     """One task's documents that the base had right and the tuned model wrong."""
 
     name: str
-    flips: tuple[Flip, ...]
+    flips: tuple[Flip, ...]  # those at hand
+    total: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +102,7 @@ class View:
 
     @property
     def flipped(self) -> int:
-        return sum(len(group.flips) for group in self.broken)
+        return sum(group.total for group in self.broken)
 
 
 def make_view(
@@ -159,17 +160,23 @@ def count_documents(findings: Sequence[Finding]) -> Counts:
 
 
 def _broken(flips: Iterable[Flip], findings: Sequence[Finding]) -> tuple[Broken, ...]:
-    worst: dict[str, tuple[int, float, float]] = {}
+    about: dict[str, list[Finding]] = {}
     for finding in findings:
-        key = task_key(finding)
-        worst[key] = min(severity(finding), worst.get(key, severity(finding)))
+        about.setdefault(task_key(finding), []).append(finding)
     groups: dict[str, list[Flip]] = {}
     for flip in flips:
         if flip.fell:
             groups.setdefault(flip.task, []).append(flip)
-    last = (9, 0.0, 0.0)
-    order = sorted(groups, key=lambda task: (worst.get(task, last), task))
-    return tuple(Broken(task_name(task.partition("/")[0], task), tuple(groups[task])) for task in order)
+
+    def order(task: str) -> tuple[tuple[int, float, float], str]:
+        return min((severity(finding) for finding in about.get(task, ())), default=(9, 0.0, 0.0)), task
+
+    def group(task: str) -> Broken:
+        total = max((finding.fell for finding in about.get(task, ())), default=0)
+        name = task_name(task.partition("/")[0], task)
+        return Broken(name, tuple(groups[task]), max(total, len(groups[task])))
+
+    return tuple(group(task) for task in sorted(groups, key=order))
 
 
 def _three(broken: Sequence[Broken]) -> tuple[Flip, ...]:

@@ -34,8 +34,9 @@ def load_full(ref: ModelRef, settings: Settings, remote_code: bool) -> Any:
     Raises ModelError where it cannot be loaded or weights are missing (transformers would make them up
     at random), InfrastructureError where it does not fit into memory.
     """
-    bars = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.disable_progress_bar()
+    bars: Any = transformers_logging
+    shown = bars.is_progress_bar_enabled()
+    bars.disable_progress_bar()
     try:
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             ref.path,
@@ -55,8 +56,8 @@ def load_full(ref: ModelRef, settings: Settings, remote_code: bool) -> Any:
     except Exception as error:  # each architecture raises its own on files that do not suit it
         raise ModelError(f"{ref.name} cannot be loaded: {error}", hint="try it with transformers") from error
     finally:
-        if bars:
-            transformers_logging.enable_progress_bar()
+        if shown:
+            bars.enable_progress_bar()
     model, info = loaded
     missing = sorted(info["missing_keys"])
     if missing or info["mismatched_keys"]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +16,7 @@ from gate.scoring import settings as settings_room
 from gate.scoring.chat import ChatTemplate, chat_template
 from gate.scoring.protocol import Scorer, Side
 from gate.scoring.settings import Settings
-from gate.scoring.tokenizing import check_same_ids, load_tokenizer
+from gate.scoring.tokenizing import check_same_ids, check_same_reading, load_tokenizer, same_files
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -94,6 +94,12 @@ class ModelSession:
                 hint="say `chat_template: none`, or save the template with the tokenizer",
             )
         return found
+
+    def check_like_for_like(self, requests: Iterable[Request]) -> None:
+        """Raises NotLikeForLike where base and tuned model read a request's text as other tokens."""
+        if not same_files(self.base, self.tuned):
+            texts = (request.context + request.continuation for request in requests)
+            check_same_reading(self._shelf.tokenizer("base"), self._shelf.tokenizer("tuned"), texts)
 
 
 @dataclass

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gate.errors import MeasurementError, ModelError
+from gate.errors import MeasurementError, ModelError, NotLikeForLike
 from gate.models import has_tokenizer
 from gate.records import ModelRef
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+READ_AT_ONCE = 1000  # texts; bounds memory
 
 
 def load_tokenizer(model: ModelRef, base: ModelRef, remote_code: bool) -> PreTrainedTokenizerBase:
@@ -41,6 +44,53 @@ def check_same_ids(base: PreTrainedTokenizerBase, tuned: PreTrainedTokenizerBase
                 f"{name} has another vocabulary than its base: {token!r}, id {number} there, {now}",
                 hint="it was tuned from another base; name that one",
             )
+
+
+def same_files(base: ModelRef, tuned: ModelRef) -> bool:
+    """Whether both models surely read text alike: the tuned one has no tokenizer, or the base's files."""
+    ours, theirs = Path(base.path), Path(tuned.path)
+    if not has_tokenizer(theirs):
+        return True
+    names = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
+    pairs = [(ours / name, theirs / name) for name in names]
+    return pairs[0][0].is_file() and all(_content(mine) == _content(other) for mine, other in pairs)
+
+
+def _content(file: Path) -> bytes | None:
+    return file.read_bytes() if file.is_file() else None
+
+
+def check_same_reading(
+    base: PreTrainedTokenizerBase, tuned: PreTrainedTokenizerBase, texts: Iterable[str]
+) -> None:
+    """Raises NotLikeForLike with the first text that the two tokenizers read as other tokens.
+
+    Texts that hold a token which the tuned model appended are meant to be read differently, and pass.
+    """
+    known = base.get_vocab()
+    appended = [token for token in tuned.get_vocab() if token not in known]
+    for some in batched(texts, READ_AT_ONCE):
+        plain = [text for text in some if not any(token in text for token in appended)]
+        pairs = zip(plain, _read(base, plain), _read(tuned, plain), strict=True)
+        for text, ours, theirs in pairs:
+            if ours != theirs:
+                at = next((n for n, (a, b) in enumerate(zip(ours, theirs, strict=False)) if a != b), -1)
+                raise NotLikeForLike(
+                    f"base and tuned model read {text[:60]!r} as other tokens: the first difference is at "
+                    f"{at}, {ours[at : at + 3]} and {theirs[at : at + 3]}",
+                    hint="save the tuned model with the base's tokenizer; only appended tokens may differ",
+                )
+
+
+def _read(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[list[int]]:
+    return list(tokenizer(list(texts))["input_ids"]) if texts else []
+
+
+def batched(texts: Iterable[str], size: int) -> Iterator[list[str]]:
+    """Lists of at most `size` texts (itertools.batched comes with Python 3.12)."""
+    source = iter(texts)
+    while some := list(islice(source, size)):
+        yield some
 
 
 def check_start(ids: Sequence[int], start: int | None, text: str) -> None:

@@ -29,7 +29,7 @@ def main(path: str) -> int:
     """Run the job in `path`; the exit status."""
     job = Job.read(Path(path))
     _hold(job.lock)
-    _end_with_parent()
+    end_with_parent()
     if WORKER in os.environ or (job.processes == 1 and not job.launcher):
         return _train(job)
     os.environ[WORKER] = "1"
@@ -41,7 +41,7 @@ def _hold(lock: str) -> None:
     fcntl.flock(os.open(lock, os.O_RDWR | os.O_CREAT, 0o600), fcntl.LOCK_SH)
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     """Die when the parent is gone: it may have been killed before it could end this process group."""
     parent = os.getppid()
 

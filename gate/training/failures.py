@@ -38,7 +38,14 @@ class Known:
 MEMORY = r"out of memory|can't allocate memory|CUBLAS_STATUS_ALLOC_FAILED|DefaultCPUAllocator"
 KNOWN = (
     Known("LossNotFinite", "", "", NonFiniteLoss, "{0}", "a lower learning_rate, or max_grad_norm: 1.0"),
-    Known("", "No space left on device|Disk quota exceeded", "", StoreError, "the disk is full: {0}"),
+    Known(
+        "",
+        "No space left on device|Disk quota exceeded|PytorchStreamWriter failed writing",
+        "",
+        StoreError,
+        "the disk is full: {0}",
+        "free some space; the next try resumes from the last complete checkpoint",
+    ),
     Known(
         "",
         "Read-only file system|Permission denied",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import shutil
@@ -33,9 +32,8 @@ from gate.training.proof import prove
 
 WHAT = "training"
 JOB, OUTPUT, MODEL, LOG = "job.json", "trainer", "model", "train.log"
-GRACE = 60.0
-"""Seconds that a child may overrun its time limit, to end its step and save, before it is killed."""
-DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+GRACE = 600.0
+"""Seconds that a child may overrun its time limit, to end its step and write a checkpoint."""
 
 Command = Callable[[Path], Sequence[str]]
 """The command that runs the job in a file."""
@@ -205,12 +203,10 @@ def _check_ending(ended: Ended, config: TrainingConfig, log: Path, timeout: floa
 
 @contextmanager
 def _disk_errors(folder: Path) -> Iterator[None]:
-    """A full or read-only disk is a StoreError."""
+    """A full or read-only disk, or a folder that cannot be one, is a StoreError."""
     try:
         yield
     except OSError as error:
-        if error.errno not in DISK_ERRORS:
-            raise
         raise StoreError(
             f"cannot write to {error.filename or folder}: {error.strerror}",
             hint="free some space, or name another place with --run-dir",

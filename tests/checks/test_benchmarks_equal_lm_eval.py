@@ -2,14 +2,15 @@
 
 import json
 import math
+import random
 
 import lm_eval
 import pytest
 from lm_eval.api.model import LM
 from lm_eval.tasks import TaskManager
 
-from checks import ChatTemplate, block_result, pair
-from gate.records import TaskSpec
+from checks import ChatTemplate, block_result, open_tasks, pair
+from gate.records import Policy, TaskSpec
 
 
 def lm_eval_results(model, task, folder, **options):
@@ -130,6 +131,32 @@ class Chatting(LM):
         return [(-1.0, False)] * len(requests)
 
     loglikelihood_rolling = generate_until = loglikelihood
+
+
+def test_random_prompts_equal_lm_eval(tmp_path, monkeypatch):
+    """Documents that a task's own Python shuffles with the global generator come out as in lm-eval."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "rows.jsonl").write_text("".join(f'{{"n": {n}}}\n' for n in range(30)))
+    (tmp_path / "shuffle.py").write_text(
+        "import random, numpy, datasets\n"
+        "def docs(rows):\n"
+        "    made = [{'q': f\"{row['n']} {random.random()} {numpy.random.rand()}\"} for row in rows]\n"
+        "    random.shuffle(made)\n"
+        "    return datasets.Dataset.from_list(made)\n"
+    )
+    (tmp_path / "shuffled.yaml").write_text(
+        "task: shuffled\ndataset_path: json\ndataset_kwargs: {data_files: {test: rows.jsonl}}\n"
+        "output_type: multiple_choice\ntest_split: test\nprocess_docs: !function shuffle.docs\n"
+        'doc_to_text: "{{q}}"\ndoc_to_target: 0\ndoc_to_choice: ["a", "b"]\n'
+    )
+    spec = TaskSpec("general", "shuffled", num_fewshot=3, metric="acc")
+    before = random.getstate()
+    (task,) = open_tasks((spec,), Policy((), (spec,), include=(str(tmp_path),)))
+    prepared = task.build(None)
+    assert random.getstate() == before
+    result = lm_eval_results(Chatting(), "shuffled", tmp_path, num_fewshot=3)
+    samples = [s for s in result["samples"]["shuffled"] if s["filter"] == "none"]
+    assert requests_of(samples) == [ours(document) for document in prepared.leaves[0].documents]
 
 
 def test_chat_prompts_equal_lm_eval(opened, tasks_folder, monkeypatch):

@@ -11,7 +11,7 @@ from checks.isolation import Limits
 from gate.errors import ConfigErrors
 from gate.records import Response, TaskSpec, Trust
 
-SPEC = TaskSpec("target", "mini_code", metric="pass_at_1")
+SPEC = TaskSpec("target", "mini_code")
 linux = pytest.mark.skipif(sys.platform != "linux", reason="namespaces are Linux's")
 
 
@@ -33,7 +33,7 @@ def leaf():
 
 
 def value(leaf, code, position=0):
-    return leaf.evaluate(position, [Response(text=code)]).values["pass_at_1,none"]
+    return leaf.evaluate(position, [Response(text=code)]).values["pass@1,create_test"]
 
 
 def test_refused_without_trust(opened):

@@ -10,6 +10,7 @@ import pytest
 from gate.configs import load_config
 from gate.configs.data import Lacking, Wanted, check_files, check_row, split_files
 from gate.errors import ConfigErrors
+from gate.records import Dataset
 
 ROW = {"prompt": "a", "completion": "b"}
 CHAT = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
@@ -167,6 +168,14 @@ def test_configs_look_at_their_data(tmp_path: Path, name: str, text: str, more: 
     with pytest.raises(ConfigErrors) as caught:
         load_config(config(tmp_path, data, more))
     assert message in str(caught.value)
+
+
+def test_data_may_be_elsewhere_when_nothing_is_trained(tmp_path: Path) -> None:
+    """A config whose model was trained elsewhere is read without its data; other mistakes still count."""
+    path = config(tmp_path, tmp_path / "none")
+    assert load_config(path, trains=False).datasets == (Dataset(str(tmp_path / "none"), None, "train"),)
+    with pytest.raises(ConfigErrors, match="learning_rate"):
+        load_config(config(tmp_path, tmp_path / "none", "learning_rate: -1\n"), trains=False)
 
 
 def test_a_data_file_is_no_folder(tmp_path: Path) -> None:

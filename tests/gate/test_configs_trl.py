@@ -64,7 +64,8 @@ def test_the_common_vocabulary(tmp_path: Path) -> None:
     text = HEAD + (
         "model_revision: abc\ndataset_config: en\ndataset_train_split: train_sft\nlearning_rate: 1e-4\n"
         "per_device_train_batch_size: 4\ngradient_accumulation_steps: 2\nnum_train_epochs: 2\nmax_steps: 60\n"
-        "trust_remote_code: true\nnum_processes: 2\nenv: {WANDB_PROJECT: x, HF_TOKEN: secret}\nhub_token: secret\n"
+        "trust_remote_code: true\nnum_processes: 2\nenv: {WANDB_PROJECT: x, HF_TOKEN: secret}\n"
+        "hub_token: secret\n"
     )
     config = load(tmp_path, text)
     assert (config.trainer, config.base_model, config.base_revision) == ("trl", "org/base", "abc")
@@ -131,7 +132,7 @@ def test_overrides_of_a_plain_config(tmp_path: Path) -> None:
 
 
 def test_overrides_of_a_config_that_publishes(tmp_path: Path) -> None:
-    """Uploads, trackers, hidden losses, missing checkpoints and silent recipes are taken back, with reasons."""
+    """Uploads, trackers, hidden losses, lacking checkpoints and silent recipes are taken back."""
     text = HEAD + (
         "output_dir: data/x\npush_to_hub: true\nhub_model_id: org/x\nreport_to: [wandb, trackio]\n"
         'logging_strategy: "no"\nsave_strategy: "no"\nsave_only_model: true\nauto_find_batch_size: true\n'

@@ -29,9 +29,8 @@ for config in (ScriptArguments, SFTConfig, ModelConfig, DatasetMixtureConfig):
         if not field.init or field.name == "datasets":
             continue
         hint = hints[field.name]
-        union = typing.get_args(hint) if not isinstance(hint, type) and type(None) in typing.get_args(hint) else None
-        if union is None:
-            union = typing.get_args(hint) if "|" in str(hint) else (hint,)
+        optional_or_union = type(None) in typing.get_args(hint) or "|" in str(hint)
+        union = typing.get_args(hint) if optional_or_union else (hint,)
         types = [t for t in union if t is not type(None)]
         if type(None) in union:
             optional.append(field.name)

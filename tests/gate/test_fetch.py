@@ -156,5 +156,5 @@ def test_a_name_that_the_hub_cannot_have(tmp_path: Path) -> None:
 def test_a_cache_that_cannot_be_written(hub: Hub, tmp_path: Path) -> None:
     """A full or read-only disk is exit 3; here the cache's place is a file."""
     (tmp_path / "hub").write_text("in the way")
-    with pytest.raises(InfrastructureError):
+    with pytest.raises(InfrastructureError, match="cannot store"):
         fetch_model("org/model", None, environ=environ(hub.server_port, tmp_path))

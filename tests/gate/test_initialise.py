@@ -102,7 +102,7 @@ def test_no_folder_and_no_place(tmp_path: Path) -> None:
 
 
 def test_the_walk_is_bounded(tmp_path: Path) -> None:
-    """Hidden folders, environments, installed packages, links and files that are no configs are passed over."""
+    """Hidden folders, environments, packages, links and files that are no configs are passed over."""
     for folder in (".git", "node_modules", "a/site-packages", "a/b/c/d/e/f/g/h"):
         write(tmp_path / folder / "c.yaml", CONFIG)
     write(tmp_path / "env" / "pyvenv.cfg", "")

@@ -268,7 +268,8 @@ def test_keys_are_frozen() -> None:
             "max_drop", "num_fewshot", "limit", "metric", "filter", "chat_template", "system_instruction",
         ),
         "general.tasks": (
-            "task", "max_drop", "num_fewshot", "limit", "metric", "filter", "chat_template", "system_instruction",
+            "task", "max_drop", "num_fewshot", "limit", "metric", "filter", "chat_template",
+            "system_instruction",
         ),
         "general.average": ("max_drop",),
         "text": ("corpus", "name", "field", "limit", "max_rise", "report"),

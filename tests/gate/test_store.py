@@ -373,6 +373,7 @@ def test_a_damaged_training_is_never_returned(tmp_path: Path, store: Store, dama
     store.put_training(KEY, tuned)
     damage(store, model.digest)
     assert store.get_training(KEY) is None
+    assert store.get_training(KEY) is None
     store.put_model(model)
     store.put_training(KEY, tuned)
     assert store.get_training(KEY) is not None
@@ -522,14 +523,16 @@ def test_a_read_only_folder_is_told_and_can_still_be_read(tmp_path: Path) -> Non
             except StoreError as error:
                 print(error.message, "|", error.hint)
     """
-    for parent in [*tmp_path.parents][:3]:  # pytest's own folders are closed to others
-        if parent.name.startswith("pytest-"):
-            parent.chmod(0o755)
+    closed = {path: path.stat().st_mode for path in tmp_path.parents if path.name.startswith("pytest-")}
+    for parent in closed:  # pytest's own folders are closed to others
+        parent.chmod(0o755)
     try:
         said = run_script(script, str(tmp_path), KEY).splitlines()
     finally:
         for folder in (tmp_path, *[path for path in tmp_path.rglob("*") if path.is_dir()]):
             folder.chmod(0o755)
+        for parent, mode in closed.items():
+            parent.chmod(mode)
     assert said[0] == "True"
     assert all("Permission denied | you may not write" in line for line in said[1:])
     assert len(said) == 3

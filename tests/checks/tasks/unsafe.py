@@ -1,10 +1,14 @@
 """A metric that runs what the model wrote, as HumanEval's does but with nothing in between."""
 
 
-def pass_at_1(references, predictions):
+def completed(resps, docs):
+    return [["import math\n" + text for text in texts] for texts in resps]
+
+
+def pass_at_k(references, predictions, k):
     scope = {}
     try:
-        exec(predictions[0], scope)
+        exec(predictions[0][0], scope)
     except Exception:
-        return 0.0
-    return float(scope.get("answer") == int(references[0]))
+        return {"pass@1": 0.0}
+    return {"pass@1": float(scope.get("answer") == int(references[0]))}

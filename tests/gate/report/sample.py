@@ -26,7 +26,7 @@ BASE = ModelRef(
 TUNED = ModelRef("runs/full-3e-4", "/runs/full", "sha256:" + "a7" * 32)
 OVERRIDES = (
     Override("push_to_hub", True, False, "a gate does not upload what it has not judged"),
-    Override("report_to", "wandb", "none", "the run's folder holds the log"),
+    Override("report_to", "wandb", "none", "the log stays beside the run"),
     Override("logging_nan_inf_filter", True, False, "a loss that is not finite must be seen"),
     Override(
         "output_dir", "out/full", "ftgate-runs/full-1b2c/model", "the judged model is kept by its digest"
@@ -84,7 +84,7 @@ def finding(
         "max_rise": lambda m: difference <= m,
     }
     outcome = "reported" if margin is None else "pass" if held[bound](margin) else "fail"
-    total = int(more.pop("total", 1000))
+    total = more.pop("total", 1000)
     values: dict[str, object] = {
         "rule": rule,
         "kind": kind,
@@ -109,7 +109,10 @@ def finding(
 
 
 def counted(it: Finding, fell: int, rose: int) -> Finding:
-    return replace(it, fell=fell, rose=rose, unchanged=it.documents_scored - fell - rose)
+    note = (
+        "the drop is within noise; exact McNemar p = 0.21" if it.interval.low <= 0 <= it.interval.high else ""
+    )
+    return replace(it, fell=fell, rose=rose, unchanged=it.documents_scored - fell - rose, note=note)
 
 
 def text_rule(tuned: float, margin: float | None = None) -> Finding:
@@ -258,15 +261,51 @@ def undecided() -> Verdict:
 
 
 def failure() -> Failure:
-    message = "CUDA out of memory.\nper_device_train_batch_size 16, gradient_accumulation_steps 1"
+    message = "CUDA out of memory.\nper_device_train_batch_size 16, accumulation 1"
     return Failure(
         RunError("out_of_memory", "train", message),
         cost=Cost(total_seconds=41.0, devices=1, peak_resident_bytes=3_100_000_000),
         base=BASE,
         config=CONFIG,
         provenance=PROVENANCE,
-        hint="set per_device_train_batch_size: 8 and gradient_accumulation_steps: 2; the recipe stays the same",
+        hint="set per_device_train_batch_size: 8 and gradient_accumulation_steps: 2; the recipe stays",
     )
 
 
 RESULTS = {"pass": passing, "fail": blocked, "undecided": undecided, "error": failure}
+
+
+def dressed(word: str) -> Verdict:
+    """The blocked verdict with `word` wherever text comes from a model, data, a config or a file name."""
+    its = [
+        replace(
+            it,
+            rule=f"{it.kind}/{word}{number}/{it.bound}",
+            task=f"{word}{number}",
+            metric=word,
+            filter=word,
+            unit=it.unit if number < 9 else word,
+            note=word,
+            place=Place(word, 3),
+        )
+        for number, it in enumerate(findings())
+    ]
+    model = replace(TUNED, name=word, path=word, revision=word)
+    config = replace(CONFIG, path=word, method=word, overrides=(Override(word, word, word, word),))
+    provenance = replace(
+        PROVENANCE, policy_path=word, device=word, platform=word, versions={"lib": word}, warnings=(word,)
+    )
+    return Verdict(tuple(its), replace(BASE, name=word), model, config, COST, provenance)
+
+
+def dressed_flips(word: str) -> tuple[Flip, ...]:
+    return tuple(Flip(f"general/{word}2", word, number, word, word, word, word, True) for number in range(4))
+
+
+def dressed_tasks(word: str) -> tuple[TaskInfo, ...]:
+    leaf = Leaf(word, 10, 5)
+    return (TaskInfo(f"general/{word}2", word, word, word, "accuracy", True, (leaf,), 0, word, word),)
+
+
+def dressed_failure(word: str) -> Failure:
+    return replace(failure(), error=RunError(word, word, word), hint=word, provenance=dressed("x").provenance)

@@ -15,7 +15,14 @@ from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 from safetensors.torch import load_file, save_file
 
-from gate.errors import GateError, InfrastructureError, MeasurementError, ModelError, OutOfMemory
+from gate.errors import (
+    GateError,
+    InfrastructureError,
+    MeasurementError,
+    ModelError,
+    NotLikeForLike,
+    OutOfMemory,
+)
 from gate.models import check_adapter_fits, check_same_family, inspect_model
 from gate.records import Evaluation, ModelRef, Request, Response, Trust
 from gate.scoring import ModelSession
@@ -47,10 +54,18 @@ def session(
     return ModelSession(base, tuned, evaluation, Trust(), bits)
 
 
-def ask_lm_eval(requests: list[Request], path: str, peft: str | None = None) -> list[Response]:
+def ask_lm_eval(
+    requests: list[Request], path: str, peft: str | None = None, tokenizer: str | None = None
+) -> list[Response]:
     """Answers of lm-eval's own model, made the way its users make it, one kind after the other."""
     model = HFLM(
-        pretrained=path, peft=peft, dtype="float32", softmax_dtype="float32", batch_size=4, device="cpu"
+        pretrained=path,
+        peft=peft,
+        tokenizer=tokenizer,
+        dtype="float32",
+        softmax_dtype="float32",
+        batch_size=4,
+        device="cpu",
     )
     answers: dict[int, Response] = {}
     for kind in ("loglikelihood", "loglikelihood_rolling", "generate_until"):
@@ -232,7 +247,7 @@ def test_an_adapter_with_appended_tokens(base: ModelRef, maker: Any) -> None:
         before = both.scorer("base").score(requests)
         tuned = both.scorer("tuned").score(requests)
         assert both.scorer("base").score(requests) == before
-    assert_same(tuned, ask_lm_eval(requests, base.path, peft=adapter.path))
+    assert_same(tuned, ask_lm_eval(requests, base.path, adapter.path, tokenizer=adapter.path))
 
 
 def test_a_tokenizer_that_outgrew_its_model(base: ModelRef, maker: Any) -> None:
@@ -298,6 +313,25 @@ def test_rolling_has_one_start_token(starting: ModelRef, base: ModelRef) -> None
     """A tokenizer that adds a start token scores a text as one that does not: after one start token."""
     with session(starting, base) as both:
         assert both.scorer("base").score(ROLLING) == both.scorer("tuned").score(ROLLING)
+
+
+def test_texts_read_as_other_tokens_are_not_like_for_like(
+    base: ModelRef, starting: ModelRef, maker: Any
+) -> None:
+    """A tokenizer that changed its ways is named with the first difference; appended tokens may differ."""
+    requests = [
+        Request("loglikelihood", "Hello <|user|>", " there"),
+        Request("loglikelihood", "Hello", " there"),
+    ]
+    with pytest.raises(NotLikeForLike, match="'Hello there' as other tokens: the first difference is at 0"):
+        session(base, starting).check_like_for_like(requests[1:])
+    model, tokenizer = maker.load()
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<|user|>"]})
+    model.resize_token_embeddings(len(tokenizer))
+    session(base, maker.save("grown", model, tokenizer)).check_like_for_like(requests)
+    with_its_own = session(base, inspect_model(maker.copy("copied"), "copied"))
+    with_its_own.check_like_for_like(iter([]))
+    assert with_its_own.loaded is None
 
 
 def test_chat_templates(base: ModelRef, maker: Any) -> None:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -48,6 +49,14 @@ def plain(
     return {method: (out / method / name).read_bytes() for method, name in WEIGHTS.items()}
 
 
+def shadows(folder: Path) -> Path:
+    """Packages in the user's repository that are named as what a child imports."""
+    for name in ("trl", "gate", "checks", "torch", "json"):
+        (folder / name).mkdir()
+        (folder / name / "__init__.py").write_text("raise SystemExit('shadowed')")
+    return folder
+
+
 def children() -> list[int]:
     """Process ids of this process' children."""
     return [int(word) for word in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()]
@@ -58,7 +67,7 @@ def test_a_killed_training_resumes_from_a_whole_checkpoint_to_the_weights_of_pla
     base: ModelRef,
     environ: Mapping[str, str],
     plain: Mapping[str, bytes],
-    told: Callable[..., object],
+    told: Callable[..., Any],
     tmp_path: Path,
 ) -> None:
     """Kill -9, a half-written checkpoint with a higher number, resume: every byte as plain `trl sft`."""
@@ -109,10 +118,7 @@ def test_a_time_limit_ends_a_training_cleanly_and_foreign_folders_shadow_nothing
 ) -> None:
     """A LoRA run stops at its limit, says how far it came, and goes on to plain TRL's adapter."""
     config, folder = load_config(configs["lora"]), tmp_path / "training"
-    for name in ("trl", "gate", "checks", "torch", "json"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "__init__.py").write_text("raise SystemExit('shadowed')")
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.chdir(shadows(tmp_path))
 
     with pytest.raises(TrainingError, match="time limit of 0 s came after step 1 of 12") as stopped:
         train(config, base, folder, progress=SilentProgress(), environ=environ, timeout=0.1)
@@ -159,9 +165,14 @@ def test_a_loss_that_is_not_finite_ends_a_training(
 
 
 def test_two_processes_train_as_one_setting(
-    make_config: Callable[..., TrainingConfig], base: ModelRef, environ: Mapping[str, str], tmp_path: Path
+    make_config: Callable[..., TrainingConfig],
+    base: ModelRef,
+    environ: Mapping[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """`num_processes: 2` trains on two CPU processes, steps counted over both, epochs and not max_steps."""
+    monkeypatch.chdir(shadows(tmp_path))
     config = make_config(num_processes=2, max_steps=-1, num_train_epochs=1, save_strategy="no")
     tuned = train(config, base, tmp_path / "training", progress=SilentProgress(), environ=environ)
     assert tuned.training is not None

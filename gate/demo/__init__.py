@@ -1,0 +1,1 @@
+"""The demo: an embedded base model, its data, three training configs, and the table they make."""
