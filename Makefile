@@ -8,6 +8,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do command -v $$p && break; done)
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+# Threads that wait sleep instead of spinning: on cores that are shared, torch is some thirty times faster so.
+export OMP_WAIT_POLICY ?= PASSIVE
 # Found by their folder, so that a checkout works wherever it lies and nothing outside it is used.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 

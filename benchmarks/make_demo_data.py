@@ -78,6 +78,11 @@ def questions(rows: list[Row], intents: list[str]) -> Iterator[dict[str, str | i
             yield {"text": text, "intent": number}
 
 
+def word_problems(rows: list[Row]) -> Iterator[dict[str, str | int]]:
+    """The documents that come from GSM8K, in the file's order."""
+    yield from ({"text": row["text"]} for row in rows if row["text"].startswith("Question: "))
+
+
 def main() -> None:
     """Read the sources that the command line names and write the demo's files."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
@@ -93,8 +98,7 @@ def main() -> None:
     for paradigm in PARADIGMS:
         pairs = minimal_pairs(read(options.blimp / f"{paradigm}.jsonl"))
         write(options.folder / "blimp" / f"{paradigm}.jsonl", pairs)
-    problems = [{"text": row["text"]} for row in read(options.text) if row["text"].startswith("Question: ")]
-    write(options.folder / "text.jsonl", problems)
+    write(options.folder / "text.jsonl", word_problems(read(options.text)))
     print("intents:", [spoken(intent) for intent in intents])
 
 

@@ -140,12 +140,14 @@ class WatchedTrainer(SFTTrainer):
 
     def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
         """One micro-batch, its loss noted."""
-        loss: torch.Tensor = super().training_step(*args, **kwargs)
+        trainer: Any = super()
+        loss: torch.Tensor = trainer.training_step(*args, **kwargs)
         self.watch.add(loss)
         return loss
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        super()._save_checkpoint(model, trial)
+        trainer: Any = super()
+        trainer._save_checkpoint(model, trial)
         self.accelerator.wait_for_everyone()  # the others' random states belong to a whole checkpoint
         if self.args.should_save and not self.args.save_only_model:
             folder = Path(self._get_output_dir(trial=trial)) / f"checkpoint-{self.state.global_step}"
