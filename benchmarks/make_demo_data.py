@@ -80,7 +80,9 @@ def questions(rows: list[Row], intents: list[str]) -> Iterator[dict[str, str | i
 
 def word_problems(rows: list[Row]) -> Iterator[dict[str, str | int]]:
     """The documents that come from GSM8K, in the file's order."""
-    yield from ({"text": row["text"]} for row in rows if row["text"].startswith("Question: "))
+    for row in rows:
+        if row["text"].startswith("Question: "):
+            yield {"text": row["text"]}
 
 
 def main() -> None:

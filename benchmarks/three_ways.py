@@ -2,8 +2,8 @@
 
     python benchmarks/three_ways.py WORK --base SmolLM2 --banking FOLDER --benchmarks FOLDER --text FILE
 
-WORK is the folder to work in: it gets the tasks, the policy, three TRL configs and the runs. `--banking` holds
-banking_train.jsonl and banking_test.jsonl (`text`, `category`); `--benchmarks` holds arc_easy, piqa
+WORK is the folder to work in: it gets the tasks, the policy, the TRL configs and the runs. `--banking`
+holds banking_train.jsonl and banking_test.jsonl (`text`, `category`); `--benchmarks` holds arc_easy, piqa
 (`query`, `choices`, `gold`), winogrande (`context_options`, `continuation`, `gold`) and lambada_openai
 (`context`, `continuation`) as JSON lines; `--text` has documents of general English (`text`).
 """
@@ -147,7 +147,7 @@ def write_lines(path: Path, rows: list[dict[str, str]]) -> None:
 
 def arguments() -> argparse.Namespace:
     """The command line, with absolute paths."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     absolute = lambda text: Path(text).absolute()  # noqa: E731
     parser.add_argument("work", type=absolute)
     for name in ("--base", "--banking", "--benchmarks", "--text"):
@@ -169,10 +169,9 @@ def main() -> None:
         lay_out(options.work, options)
         rows = []
         for name in options.only:
-            result = check_config(
-                CheckOptions(Path(f"configs/{name}.yaml"), Path("thresholds.yaml"), run_dir=Path("runs", name)), shell
-            )
-            rows.append(comparison_row(name, result))
+            config, policy_file = Path(f"configs/{name}.yaml"), Path("thresholds.yaml")
+            asked = CheckOptions(config, policy_file, run_dir=Path("runs", name))
+            rows.append(comparison_row(name, check_config(asked, shell)))
     print(comparison_table(rows, "markdown"))
     print(comparison_sentence(rows))
 

@@ -124,9 +124,7 @@ def score_all(
                 raise
             again = _halve(item, side, sizes, results)
             pending = [(side, item), *pending, *(("base", block) for block in work if block.block in again)]
-            shell.warn(
-                f"out of memory in {item.leaf.name}: batches of {sizes[item.block]} from here, for both models"
-            )
+            shell.warn(f"out of memory in {item.leaf.name}: batches of {sizes[item.block]} for both models")
         total = len(results) + len(pending)
         shell.progress.update(f"measuring the {side} model", len(results), total, item.leaf.name)
     for side in SIDES:

@@ -46,20 +46,22 @@ class Shell:
         """The shell of this process: its environment, its terminal, its clock."""
         if not verbose:
             hush_libraries()
-        terminal = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
-        progress: Progress
-        if quiet:
-            progress = SilentProgress()
-        else:
-            progress = TerminalProgress() if terminal else LogProgress()
         return cls(
             environ=dict(os.environ),
             say=click.echo,
             warn=lambda text: click.secho(f"warning: {text}", fg="yellow", err=True),
-            progress=progress,
+            progress=progress_here(quiet),
             colour=sys.stdout.isatty() and "NO_COLOR" not in os.environ,
             quiet=quiet,
         )
+
+
+def progress_here(quiet: bool) -> Progress:
+    """The progress that fits this process's stderr: a terminal, a log, or nothing at all."""
+    if quiet:
+        return SilentProgress()
+    terminal = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+    return TerminalProgress() if terminal else LogProgress()
 
 
 def hush_libraries() -> None:

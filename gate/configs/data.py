@@ -141,8 +141,8 @@ def _json(text: str, line: int) -> Any:
 
 
 def _check_parquet(file: Path, wanted: Wanted) -> Iterator[Problem]:
-    from pyarrow import ArrowException  # type: ignore[import-untyped]
-    from pyarrow.parquet import ParquetFile  # type: ignore[import-untyped]
+    from pyarrow import ArrowException
+    from pyarrow.parquet import ParquetFile
 
     try:
         with ParquetFile(file) as table:
