@@ -234,7 +234,7 @@ def main() -> None:
     """The console script."""
     signal.signal(signal.SIGTERM, _terminate)
     debug = os.environ.get("FTGATE_DEBUG", "") not in ("", "0")
-    sys.exit(run(lambda: cli.main(standalone_mode=False), debug=debug))
+    sys.exit(run(lambda: cli.main(prog_name="ftgate", standalone_mode=False), debug=debug))
 
 
 if __name__ == "__main__":

@@ -72,7 +72,7 @@ def _try_4bit() -> str:
     """ "" where bitsandbytes quantises, else the last line of what went wrong."""
     try:
         child = subprocess.run(
-            [sys.executable, "-c", _TRY_4BIT], capture_output=True, text=True, timeout=120, check=False
+            [sys.executable, "-P", "-c", _TRY_4BIT], capture_output=True, text=True, timeout=120, check=False
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         return str(error)

@@ -17,8 +17,9 @@ GateError                    3   the root; never raised itself
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 PASS, FAIL, USAGE, INFRASTRUCTURE, UNDECIDED, INTERRUPTED = 0, 1, 2, 3, 4, 130
 
@@ -111,3 +112,30 @@ class Interrupted(GateError):
     """Ctrl-C, or a signal to end."""
 
     exit_code = INTERRUPTED
+
+
+def as_gate_error(error: BaseException) -> GateError:
+    """Foreign errors that end a run, in ftgate's own words."""
+    if isinstance(error, GateError):
+        return error
+    if isinstance(error, KeyboardInterrupt):
+        return Interrupted("interrupted")
+    if isinstance(error, MemoryError):
+        return OutOfMemory("this machine's memory is full", hint="smaller `evaluation: {batch_size: ...}`")
+    return StoreError(str(error), hint="look at the disk: is it full, is it writable?")
+
+
+def together(*reads: Callable[[], Any]) -> tuple[Any, ...]:
+    """The results of all calls; raises `ConfigErrors` with the problems of every one that failed."""
+    results: list[Any] = []
+    problems: list[Problem] = []
+    for read in reads:
+        try:
+            results.append(read())
+        except ConfigErrors as errors:
+            problems += errors.problems
+        except UsageError as error:
+            problems.append(Problem("", error.message, hint=error.hint))
+    if problems:
+        raise ConfigErrors(problems)
+    return tuple(results)

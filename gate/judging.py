@@ -35,7 +35,8 @@ def judge_measurements(folder: RunFolder, policy: Policy, facts: RunFacts, shell
     """Judge what lies in a run's folder and write the report there."""
     measurements = folder.read_measurements()
     provenance = replace(facts.provenance, policy_path=policy.path, policy_digest=policy.digest)
-    verdict = judge(measurements, policy, facts.config, facts.cost, provenance)
+    base = facts.base_digest or None
+    verdict = judge(measurements, policy, facts.config, facts.cost, provenance, expected_base=base)
     return conclude(verdict, measurements.flips, measurements.tasks, folder, shell)
 
 

@@ -122,8 +122,7 @@ def score_all(
         except OutOfMemory:
             if sizes[item.block] == 1:
                 raise
-            again = _halve(item, side, sizes, results)
-            pending = [(side, item), *pending, *(("base", block) for block in work if block.block in again)]
+            pending = [(side, item), *pending, *_halve(item, side, sizes, results)]
             shell.warn(f"out of memory in {item.leaf.name}: batches of {sizes[item.block]} for both models")
         total = len(results) + len(pending)
         shell.progress.update(f"measuring the {side} model", len(results), total, item.leaf.name)
@@ -132,13 +131,13 @@ def score_all(
     return results
 
 
-def _halve(item: Work, side: Side, sizes: dict[Block, int], results: Results) -> set[Block]:
-    """Half the batch for this block and for those that no model has scored; what the base does again."""
+def _halve(item: Work, side: Side, sizes: dict[Block, int], results: Results) -> list[tuple[Side, Work]]:
+    """Half the batch for this block and for those without any answer; what the other model must do again."""
     size = sizes[item.block] // 2
-    unscored = {block for block in sizes if ("base", block) not in results}
-    for block in unscored | {item.block}:
+    for block in sizes.keys() - {scored for _, scored in results} | {item.block}:
         sizes[block] = min(size, sizes[block])
-    return {item.block} if side == "tuned" else set()
+    other: Side = "tuned" if side == "base" else "base"
+    return [] if results.pop((other, item.block), None) is None else [(other, item)]
 
 
 def block_scorer(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import resource
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,18 +11,15 @@ from typing import Any
 from checks import OpenTask, open_tasks
 from gate.configs import load_config
 from gate.environment import describe_environment, find_device, installed_versions, provenance
-from gate.errors import ConfigErrors, GateError, Interrupted, OutOfMemory, Problem, StoreError, UsageError
-from gate.fetch import fetch_dataset, fetch_model
+from gate.errors import ConfigErrors, GateError, UsageError, as_gate_error, together
+from gate.inputs import find_base, find_data, find_tuned, prove
 from gate.judging import judge_measurements
 from gate.measure import Measured, measure
-from gate.models import check_adapter_fits, check_same_family, inspect_model
 from gate.plan import build_plan
 from gate.policy import load_policy
 from gate.records import (
     ConfigRef,
     Cost,
-    Dataset,
-    ModelRef,
     Plan,
     Policy,
     RunFacts,
@@ -32,7 +28,7 @@ from gate.records import (
 )
 from gate.report import render
 from gate.runfolder import ENVIRONMENT, PLAN, RUN, RunFolder
-from gate.scoring import ModelSession, prove_weights
+from gate.scoring import ModelSession
 from gate.shell import Shell
 from gate.store import Store, dataset_digest, store_root, training_key
 from gate.training import planned_overrides, train
@@ -98,10 +94,15 @@ def begin(options: CheckOptions, shell: Shell) -> Run:
     """
     if options.config is None and not (options.tuned and options.base):
         raise UsageError("no training config given", hint="name one, or a model with --tuned and its --base")
-    policy, config = together(
-        lambda: load_policy(options.thresholds),
-        lambda: read_config(options),
-    )
+    try:
+        policy, config = together(
+            lambda: load_policy(options.thresholds),
+            lambda: read_config(options),
+        )
+    except ConfigErrors:
+        if options.run_dir is not None:
+            RunFolder.forget(options.run_dir)
+        raise
     folder = RunFolder.begin(options.run_dir or default_run_dir(options, config))
     folder.write_policy(policy)
     folder.write_config(config)
@@ -126,48 +127,20 @@ def default_run_dir(options: CheckOptions, config: TrainingConfig | None) -> Pat
 
 def make_plan(run: Run, shell: Shell) -> tuple[Plan, tuple[OpenTask, ...]]:
     """Find base, tuned model, data and tasks before anything is trained; every error at once."""
-    base, tasks = together(
-        lambda: find_base(run, shell),
+    code, given = run.policy.trust.remote_code, run.options.tuned
+    base, tasks, config = together(
+        lambda: find_base(run.options.base, run.config, shell.environ, remote_code=code),
         lambda: open_tasks(run.policy.tasks, run.policy, index_folder=run.store.root / "tasks"),
+        lambda: find_data(run.config, shell.environ) if run.config and not given else run.config,
     )
-    tuned = find_tuned(run, base) if run.options.tuned else None
-    if run.config and not tuned:
-        for data in run.config.datasets:
-            fetch_dataset(data.name, data.revision, environ=shell.environ)
-    plan = build_plan(run.policy, base, tuple(task.info for task in tasks), config=run.config, tuned=tuned)
+    tuned = (
+        None if run.options.tuned is None else find_tuned(run.options.tuned, base, remote_code=code)
+    )
+    plan = build_plan(run.policy, base, tuple(task.info for task in tasks), config=config, tuned=tuned)
     for warning in plan.warnings:
         shell.warn(warning)
     run.folder.write_record(PLAN, plan)
     return plan, tasks
-
-
-def find_base(run: Run, shell: Shell) -> ModelRef:
-    """The base model on this disk, at a pinned revision, checked to be usable."""
-    name = run.options.base or (run.config.base_model if run.config else "")
-    asked = run.config.base_revision if run.config and not run.options.base else None
-    path, revision = fetch_model(name, asked, environ=shell.environ)
-    base = inspect_model(path, name, remote_code=run.policy.trust.remote_code, revision=revision)
-    if base.kind == "adapter":
-        raise ConfigErrors([Problem(name, "is an adapter, not a base model", hint="name the model under it")])
-    return base
-
-
-def find_tuned(run: Run, base: ModelRef) -> ModelRef:
-    """The model given with `--tuned`, proven to be a whole and finite fine-tune of `base`."""
-    folder = run.options.tuned
-    assert folder is not None
-    tuned = inspect_model(folder, str(folder), remote_code=run.policy.trust.remote_code)
-    prove(base, tuned)
-    return tuned
-
-
-def prove(base: ModelRef, tuned: ModelRef) -> None:
-    """Raise `ModelError` unless `tuned` fits `base`, is finite, and differs from it."""
-    if tuned.kind == "adapter":
-        check_adapter_fits(Path(tuned.path), Path(base.path))
-    else:
-        check_same_family(Path(base.path), Path(tuned.path))
-    prove_weights(Path(base.path), Path(tuned.path))
 
 
 def tune(run: Run, plan: Plan, shell: Shell) -> TunedModel:
@@ -176,12 +149,13 @@ def tune(run: Run, plan: Plan, shell: Shell) -> TunedModel:
         return TunedModel(plan.tuned)
     assert plan.config is not None
     versions, device = installed_versions(), training_device(plan.config)
-    digests = {data.name: training_data_digest(data) for data in plan.config.datasets}
+    digests = {data.name: dataset_digest(Path(data.name)) for data in plan.config.datasets}
     key = training_key(plan.config, plan.base, digests, versions, device, shell.environ)
     stored = run.store.get_training(key)
     if stored is not None:
         shell.progress.done("training")
         return stored
+    run.store.require_writable()
     trained = train(
         plan.config,
         plan.base,
@@ -200,13 +174,6 @@ def tune(run: Run, plan: Plan, shell: Shell) -> TunedModel:
 def training_device(config: TrainingConfig) -> str:
     """The kind and name of the device that a training runs on: weights differ between devices."""
     return str(find_device("cpu" if config.settings.get("use_cpu") else "auto"))
-
-
-def training_data_digest(data: Dataset) -> str:
-    """Of a local dataset's files, or of a hub dataset's name at its revision."""
-    if Path(data.name).exists():
-        return dataset_digest(Path(data.name))
-    return f"{data.name}@{data.revision}"
 
 
 def measure_models(
@@ -232,7 +199,8 @@ def measure_models(
         warnings=plan.warnings,
     )
     total = shell.clock() - run.started
-    facts = RunFacts(config_ref(run, plan), cost_of(tuned, measured, total), made, tuned.model.path)
+    cost = cost_of(tuned, measured, total)
+    facts = RunFacts(config_ref(run, plan), cost, made, tuned.model.path, plan.base.digest)
     run.folder.write_record(RUN, facts)
     return facts
 
@@ -273,30 +241,3 @@ def fail(run: Run, stage: str, error: BaseException, shell: Shell) -> GateError:
     except GateError as second:
         shell.warn(f"the run's folder could not be written: {second.message}")
     return known
-
-
-def as_gate_error(error: BaseException) -> GateError:
-    """Foreign errors that end a run, in ftgate's own words."""
-    if isinstance(error, GateError):
-        return error
-    if isinstance(error, KeyboardInterrupt):
-        return Interrupted("interrupted")
-    if isinstance(error, MemoryError):
-        return OutOfMemory("this machine's memory is full", hint="smaller `evaluation: {batch_size: ...}`")
-    return StoreError(str(error), hint="look at the disk: is it full, is it writable?")
-
-
-def together(*reads: Callable[[], Any]) -> tuple[Any, ...]:
-    """The results of all calls; raises `ConfigErrors` with the problems of every one that failed."""
-    results: list[Any] = []
-    problems: list[Problem] = []
-    for read in reads:
-        try:
-            results.append(read())
-        except ConfigErrors as errors:
-            problems += errors.problems
-        except UsageError as error:
-            problems.append(Problem("", error.message, hint=error.hint))
-    if problems:
-        raise ConfigErrors(problems)
-    return tuple(results)

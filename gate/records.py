@@ -468,3 +468,4 @@ class RunFacts:
     cost: Cost
     provenance: Provenance
     tuned_path: str = ""
+    base_digest: str = ""  # of the base that was planned

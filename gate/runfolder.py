@@ -87,11 +87,19 @@ class RunFolder:
                     hint="name a new folder with --run-dir",
                 )
             path.mkdir(parents=True, exist_ok=True)
+            cls.forget(path)
+        return cls(path)
+
+    @classmethod
+    def forget(cls, path: Path) -> None:
+        """Take away what an earlier run concluded in its folder; anything else there is left as it is."""
+        if not _is_run(path):
+            return
+        with disk_errors(f"clear the run folder {path}"):
             for name in _RESULTS:
                 (path / name).unlink(missing_ok=True)
             for file in (path / "measurements").glob("*.parquet"):
                 file.unlink(missing_ok=True)
-        return cls(path)
 
     @classmethod
     def open(cls, path: Path) -> RunFolder:

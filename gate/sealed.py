@@ -37,6 +37,7 @@ _HINTS = {
     errno.EROFS: "the file system is read-only: set FTGATE_CACHE or --run-dir to another",
     errno.EACCES: "you may not write or read there: mend its permissions, or set FTGATE_CACHE or --run-dir",
     errno.EPERM: "you may not write or read there: mend its permissions, or set FTGATE_CACHE or --run-dir",
+    errno.EEXIST: "a file stands where a folder should be: move it, or name another place",
     errno.ENOTDIR: "a file stands where a folder should be: move it, or name another place",
     errno.EIO: "the disk reports an error: look at its health, or name another place",
 }

@@ -65,6 +65,14 @@ class Vault:
         self.root = root / "v1"
         self._warn = warn
 
+    def require_writable(self) -> None:
+        """Raise `StoreError` unless files can be made here: asked before hours of training, not after."""
+        with disk_errors(f"write to the store {self.root}"):
+            self.root.mkdir(parents=True, exist_ok=True)
+            probe = temporary_name(self.root / "probe")
+            probe.touch()
+            probe.unlink()
+
     def model_path(self, digest: str) -> Path:
         """Where the model of this digest lies, there or not."""
         return self.root / "models" / digest_to_name(digest)

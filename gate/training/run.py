@@ -79,9 +79,22 @@ def planned_overrides(config: TrainingConfig, base: ModelRef, folder: Path) -> t
     """What `train` will change of the config's settings, for the report: only what differs."""
     changed = trl.overrides(config.settings, str(folder / OUTPUT))
     was = config.settings.get("model_name_or_path")
-    if was is None or was == base.name:
-        return changed
-    return (*changed, Override("model_name_or_path", str(was), base.name, "--base names another base model"))
+    if was is not None and was != base.name:
+        reason = "--base names another base model"
+        changed = (*changed, Override("model_name_or_path", str(was), base.name, reason))
+    for name, folder_of_it in fetched_data(config):
+        changed = (
+            *changed,
+            Override("dataset_name", name, folder_of_it, "fetched before; training is offline"),
+        )
+    return changed
+
+
+def fetched_data(config: TrainingConfig) -> tuple[tuple[str, str], ...]:
+    """The hub dataset that the config names and the folder that it was fetched to, if there is one."""
+    name = config.settings.get("dataset_name")
+    folders = [data.name for data in config.datasets if name is not None and data.name != name]
+    return tuple((str(name), folder) for folder in folders[:1])
 
 
 def _prepare(
@@ -92,6 +105,7 @@ def _prepare(
     resumed = last_complete(folder / OUTPUT, fingerprint)
     overrides = [(each.key, each.now) for each in trl.overrides(config.settings, str(folder / OUTPUT))]
     overrides.append(("model_name_or_path", base.path))
+    overrides += [("dataset_name", folder_of_it) for _, folder_of_it in fetched_data(config)]
     job = Job(
         config=str(_copy_config(config, folder)),
         arguments=tuple(word for key, now in overrides for word in (f"--{key}", str(now))),

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-# Read by `datasets` when it is imported: offline, and no trace in the user's cache.
-os.environ |= {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
+# Read by `datasets` when it is imported: no trace in the user's cache. The tasks' data are local files.
 os.environ.setdefault("HF_DATASETS_CACHE", tempfile.mkdtemp(prefix="ftgate-datasets-"))
 
 from gate.records import Policy, Response, TaskSpec

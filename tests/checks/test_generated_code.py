@@ -65,10 +65,10 @@ def test_right_and_wrong_code(leaf):
 @pytest.mark.parametrize(
     "harm",
     [
-        "import socket; socket.create_connection(('127.0.0.1', PORT), 2)",
+        "import socket; socket.create_connection(('127.0.0.1', PORT), 2).close()",
         "import os; os.environ['FTGATE_TEST_TOKEN']",
-        "open('/proc/PARENT/environ').read()",
-        "open('WORK/escaped', 'w').write('x')",
+        "with open('/proc/PARENT/environ') as file: file.read()",
+        "with open('WORK/escaped', 'w') as file: file.write('x')",
         "import os; os.kill(PARENT, 0)",
         "import ctypes; m = ctypes.CDLL(None).umount2(b'/dev/shm', 2); assert m == 0",
     ],

@@ -179,3 +179,27 @@ def started() -> Iterator[list[subprocess.Popen[str]]]:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
+
+
+@pytest.fixture(scope="session")
+def settings() -> dict[str, Any]:
+    """The training config of the repositories here."""
+    return dict(CONFIG)
+
+
+@pytest.fixture(scope="session")
+def policy() -> dict[str, Any]:
+    """The policy of the repositories here."""
+    return dict(POLICY)
+
+
+@pytest.fixture(scope="session")
+def make_repository(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Repository]:
+    """Makes a repository, for what several tests share."""
+    return lambda: lay_out(tmp_path_factory.mktemp("made"))
+
+
+@pytest.fixture(scope="session")
+def command_line() -> Callable[[Sequence[str]], list[str]]:
+    """Makes the command line of `ftgate ARGUMENTS`, for tests that start it themselves."""
+    return command

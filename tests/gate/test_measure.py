@@ -1,0 +1,361 @@
+"""gate.measure: what is scored, what the store answers, and what running out of memory does; no model."""
+
+from __future__ import annotations
+
+import shutil
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from checks import DocumentValues, PreparedTask
+from gate.errors import MeasurementError, NotLikeForLike, OutOfMemory
+from gate.measure import Measured, measure
+from gate.progress import SilentProgress
+from gate.records import Document, Evaluation, Leaf, Measurement, ModelRef, Request, Response, TaskInfo
+from gate.scoring import settings as scoring_settings
+from gate.scoring.settings import Settings
+from gate.shell import Shell
+from gate.store import Store
+
+BATCH = 8
+DOCUMENTS = 100  # four blocks: 32, 32, 32 and 4
+BLOCKS = 4
+BASE = ModelRef("base", "base", "sha256:" + "b" * 64)
+TUNED = ModelRef("tuned", "tuned", "sha256:" + "d" * 64)
+ADAPTER = replace(TUNED, kind="adapter")
+SETTINGS = Settings("float32", "cpu", "cpu x86_64", "none", 1024)
+
+
+@dataclass(frozen=True)
+class FakeLeaf:
+    """A task whose metric is the log-likelihood itself, so that a measurement shows which answer it holds."""
+
+    name: str
+    digest: str
+    documents: tuple[Document, ...]
+    aggregation: str = "mean"
+    weights: None = None
+    replicates: int = 0
+
+    def evaluate(self, position: int, responses: Sequence[Response]) -> DocumentValues:
+        return DocumentValues({"score,none": responses[0].logprob or 0.0})
+
+
+@dataclass(frozen=True)
+class FakeTask:
+    """An opened task of one leaf."""
+
+    info: TaskInfo
+    leaf: FakeLeaf
+
+    def build(self, chat: object) -> PreparedTask:
+        return PreparedTask(self.info, (self.leaf,))
+
+
+def make_task(name: str = "task", digest: str = "leaf", text: str = "document") -> FakeTask:
+    """`DOCUMENTS` documents with two requests each."""
+    documents = tuple(
+        Document(
+            at, f"hash {at}", tuple(Request("loglikelihood", f"{text} {at}", end) for end in (" a", " b"))
+        )
+        for at in range(DOCUMENTS)
+    )
+    leaves = (Leaf(name, DOCUMENTS, DOCUMENTS),)
+    info = TaskInfo(f"general/{name}", "fake", "score", "none", "nats", True, leaves)
+    return FakeTask(info, FakeLeaf(name, digest, documents))
+
+
+@dataclass
+class FakeSession:
+    """Two models that answer from a text's checksum and the batch size; `asked` is what they were asked.
+
+    A log-likelihood is minus the batch size, minus a fraction that model and text decide.
+    """
+
+    base: ModelRef = BASE
+    tuned: ModelRef = TUNED
+    settings: Settings = SETTINGS
+    changed: Mapping[str, str] = field(default_factory=dict)
+    fits: Callable[[str, int, list[str]], bool] = lambda side, size, texts: True
+    batch_size: int = BATCH
+    asked: list[tuple[str, int, frozenset[str]]] = field(default_factory=list)
+
+    def with_batch_size(self, batch_size: int) -> FakeSession:
+        return replace(self, batch_size=batch_size)  # `asked` stays shared
+
+    def chat_template_for(self, choice: str) -> None:
+        return None
+
+    def check_like_for_like(self, requests: Iterator[Request]) -> None:
+        assert all(request.context for request in requests)
+
+    def scorer(self, side: str) -> FakeScorer:
+        return FakeScorer(self, side)
+
+
+@dataclass(frozen=True)
+class FakeScorer:
+    """One of the two, with the identity that the real one has."""
+
+    session: FakeSession
+    side: str
+
+    @property
+    def identity(self) -> Mapping[str, str]:
+        session = self.session
+        model = session.base if self.side == "base" else session.tuned
+        under = session.base if model.kind == "adapter" else None
+        real = scoring_settings.identity(model, under, session.settings, session.batch_size)
+        return {**real, **session.changed}
+
+    def score(self, requests: Sequence[Request]) -> list[Response]:
+        session, texts = self.session, [request.context + request.continuation for request in requests]
+        if not session.fits(self.side, session.batch_size, texts):
+            raise OutOfMemory("it does not fit")
+        session.asked.append((self.side, session.batch_size, frozenset(r.context for r in requests)))
+        return [Response(-session.batch_size - checksum(self.side + text), False) for text in texts]
+
+
+def checksum(text: str) -> float:
+    """Of a text, from 0 to 0.9."""
+    return zlib.crc32(text.encode()) % 1000 / 1111
+
+
+def run(session: Any, store: Store, *tasks: FakeTask, said: list[str] | None = None) -> Measured:
+    """`measure` with a shell that keeps its warnings in `said`."""
+    shell = Shell({}, print, (said if said is not None else []).append, SilentProgress(), clock=lambda: 0.0)
+    return measure(tasks or (make_task(),), session, store, Evaluation(batch_size=BATCH), shell)
+
+
+def only(measured: Measured) -> Measurement:
+    (found,) = measured.measurements.measurements
+    return found
+
+
+def batches(values: Sequence[float]) -> list[int]:
+    """The batch size that each log-likelihood came from."""
+    return [int(-value) for value in values]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path)
+
+
+def test_documents_are_paired_by_number(store: Store) -> None:
+    """Whatever the blocks, each document's two numbers are its own two answers, in the task's order."""
+    found = only(run(FakeSession(), store))
+    assert found.numbers == tuple(range(DOCUMENTS))
+    assert found.base == tuple(-BATCH - checksum(f"basedocument {at} a") for at in range(DOCUMENTS))
+    assert found.tuned == tuple(-BATCH - checksum(f"tuneddocument {at} a") for at in range(DOCUMENTS))
+
+
+def test_the_base_is_scored_first(store: Store) -> None:
+    """All of the base's blocks, then all of the tuned model's: one model in memory at a time."""
+    session = FakeSession()
+    measured = run(session, store)
+    assert [side for side, _, _ in session.asked] == ["base"] * BLOCKS + ["tuned"] * BLOCKS
+    assert (measured.blocks_scored, measured.blocks_from_store) == (2 * BLOCKS, 0)
+
+
+def test_a_second_measure_scores_nothing(store: Store) -> None:
+    """Every block comes from the store, and the measurements are equal."""
+    first = run(FakeSession(), store)
+    session = FakeSession()
+    second = run(session, store)
+    assert session.asked == []
+    assert second.measurements == first.measurements
+    assert (second.blocks_scored, second.blocks_from_store) == (0, 2 * BLOCKS)
+
+
+def test_a_stored_base_serves_another_tuned_model(store: Store) -> None:
+    """Only the new model's blocks are scored."""
+    run(FakeSession(), store)
+    session = FakeSession(tuned=replace(TUNED, digest="sha256:" + "e" * 64))
+    run(session, store)
+    assert {side for side, _, _ in session.asked} == {"tuned"}
+
+
+# ── The store's key ──────────────────────────────────────────────────────────────────────────────
+
+OTHER = "sha256:" + "0" * 64
+VERSIONS = ("torch", "transformers", "tokenizers", "accelerate", "lm_eval", "peft", "bitsandbytes")
+CONSTANTS = ("scorer", "scorer_version", "softmax_dtype")
+QUANTISED = replace(SETTINGS, quantization="nf4")
+# What changes -> the session and task of the second run, and how many of its blocks may be stored ones.
+CHANGES: dict[str, tuple[dict[str, Any], dict[str, str], int]] = {
+    "model": ({"tuned": replace(ADAPTER, digest=OTHER)}, {}, BLOCKS),  # the base's stay good
+    "base": ({"base": replace(BASE, digest=OTHER)}, {}, 0),  # an adapter's answers are about its base too
+    "dtype": ({"settings": replace(QUANTISED, dtype="bfloat16")}, {}, 0),
+    "device": ({"settings": replace(QUANTISED, device_name="cuda H100")}, {}, 0),
+    "quantization": ({"settings": replace(QUANTISED, quantization="int8")}, {}, 0),
+    "max_length": ({"settings": replace(QUANTISED, max_length=2048)}, {}, 0),
+    "batch_size": ({"changed": {"batch_size": "16"}}, {}, 0),
+    **{name: ({"changed": {name: "another"}}, {}, 0) for name in (*VERSIONS, *CONSTANTS)},
+    "task digest": ({}, {"digest": "another"}, 0),
+    "requests": ({}, {"text": "another document"}, 0),
+}
+
+
+@pytest.mark.parametrize("part", CHANGES)
+def test_each_part_of_the_key_counts(part: str, store: Store) -> None:
+    """After a change of this part alone, no stored answer is given to what it changed."""
+    unchanged: dict[str, Any] = {"tuned": ADAPTER, "settings": QUANTISED}
+    run(FakeSession(**unchanged), store)
+    session, task, stored = CHANGES[part]
+    changed = FakeSession(**{**unchanged, **session})
+    measured = run(changed, store, make_task(**task))
+    assert measured.blocks_from_store == stored
+    assert len(changed.asked) == 2 * BLOCKS - stored
+
+
+def test_no_part_of_the_identity_is_left_out() -> None:
+    """The table above changes every part that a quantised adapter's identity has."""
+    identity = FakeSession(tuned=ADAPTER, settings=QUANTISED).scorer("tuned").identity
+    assert set(CHANGES) - {"task digest", "requests"} == set(identity)
+
+
+# ── Blocks ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def asked_together(session: FakeSession) -> set[frozenset[str]]:
+    """The documents of each block that was scored."""
+    return {texts for _, _, texts in session.asked}
+
+
+def test_blocks_depend_on_the_salt_alone(tmp_path: Path) -> None:
+    """Another model, batch size, store and company of tasks: the same blocks. Another salt: others."""
+    here, salted, other = (Store(tmp_path / name) for name in ("here", "salted", "other"))
+    here.salt  # noqa: B018 - made at first use
+    (tmp_path / "salted" / "v1").mkdir(parents=True)
+    shutil.copy(tmp_path / "here" / "v1" / "salt", tmp_path / "salted" / "v1" / "salt")
+    one, two, three = (
+        FakeSession(),
+        FakeSession(base=replace(BASE, digest=OTHER), batch_size=1),
+        FakeSession(),
+    )
+    run(one, here)
+    run(two, salted, make_task("before", text="not this"), make_task())
+    run(three, other)
+    mine = {texts for texts in asked_together(two) if not any(text.startswith("not") for text in texts)}
+    assert asked_together(one) == mine
+    assert asked_together(one) != asked_together(three)
+
+
+@pytest.mark.parametrize("damage", ["removed", "changed", "another's"])
+def test_a_lost_block_is_scored_again(damage: str, tmp_path: Path) -> None:
+    """A block's file is gone, altered, or another block's: it alone is scored, to the same numbers."""
+    said: list[str] = []
+    store = Store(tmp_path, warn=said.append)
+    first = run(FakeSession(), store)
+    file, neighbour = sorted((tmp_path / "v1" / "blocks").rglob("*.parquet"))[:2]
+    if damage == "removed":
+        file.unlink()
+    elif damage == "changed":
+        content = bytearray(file.read_bytes())
+        content[len(content) // 2] ^= 1
+        file.write_bytes(content)
+    else:
+        shutil.copy(neighbour, file)
+    session = FakeSession()
+    second = run(session, store)
+    assert second.measurements == first.measurements
+    assert (len(session.asked), second.blocks_scored) == (1, 1)
+    assert bool(said) == (damage != "removed")
+
+
+# ── Memory ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def too_long(side: str, limit: int, *, number: int = 50) -> Callable[[str, int, list[str]], bool]:
+    """Document `number` fits into one model's memory in batches of `limit` at most."""
+    return lambda who, size, texts: (
+        who != side or size <= limit or all(not text.startswith(f"document {number} ") for text in texts)
+    )
+
+
+@pytest.mark.parametrize("side", ["base", "tuned"])
+@pytest.mark.parametrize("limit", [4, 1])
+def test_out_of_memory_halves_the_batch_for_both(side: str, limit: int, store: Store) -> None:
+    """Each document is measured with the same batch size by both models, whichever of them ran out."""
+    session, said = FakeSession(fits=too_long(side, limit)), []
+    found = only(run(session, store, said=said))
+    assert batches(found.base) == batches(found.tuned)
+    assert batches(found.base)[50] == limit
+    assert max(batches(found.base)) == BATCH or side == "base"
+    assert said
+    assert all("out of memory in task" in text and "both models" in text for text in said)
+
+
+def test_when_the_tuned_model_runs_out_the_base_does_the_block_again(store: Store) -> None:
+    """That block alone, once, in the batch that fitted; the other blocks keep their answers."""
+    session = FakeSession(fits=too_long("tuned", 2))
+    measured = run(session, store)
+    again = [(size, texts) for side, size, texts in session.asked if side == "base"][BLOCKS:]
+    assert [size for size, _ in again] == [2]
+    assert "document 50" in again[0][1]
+    small = [at for at, size in enumerate(batches(only(measured).base)) if size == 2]
+    assert {f"document {at}" for at in small} == again[0][1]
+    assert measured.blocks_scored == 2 * BLOCKS
+
+
+def test_when_the_base_runs_out_on_the_block_done_again(store: Store) -> None:
+    """The tuned model needs 4, and then the base 2: the tuned model follows, so that both have 2."""
+
+    def fits(side: str, size: int, texts: list[str]) -> bool:
+        ours = any(text.startswith("document 50 ") for text in texts)
+        return not ours or size <= (4 if side == "tuned" else 2) or (side == "base" and size == BATCH)
+
+    found = only(run(FakeSession(fits=fits), store))
+    assert batches(found.base) == batches(found.tuned)
+    assert batches(found.base)[50] == 2
+
+
+def test_a_single_request_that_does_not_fit_is_an_error(store: Store) -> None:
+    """Down to batches of 1, and then the run ends; there is no measurement with documents left out."""
+    session, said = FakeSession(fits=too_long("tuned", 0)), []
+    with pytest.raises(OutOfMemory, match="does not fit"):
+        run(session, store, said=said)
+    assert [text.split("batches of ")[1].split(" ")[0] for text in said] == ["4", "2", "1"]
+
+
+# ── What must not be measured ────────────────────────────────────────────────────────────────────
+
+
+class Unchanged(FakeSession):
+    """A session whose tuned model gives the base's answers."""
+
+    def with_batch_size(self, batch_size: int) -> Unchanged:
+        return replace(self, batch_size=batch_size)
+
+    def scorer(self, side: str) -> FakeScorer:
+        scorer = FakeScorer(self, side)
+        return scorer if side == "base" else _AsBase(self, side)
+
+
+class _AsBase(FakeScorer):
+    def score(self, requests: Sequence[Request]) -> list[Response]:
+        return FakeScorer(self.session, "base").score(requests)
+
+
+def test_a_tuned_model_that_answers_as_the_base_is_refused(store: Store) -> None:
+    """Equal to the last bit on every document: the tuned weights were not in use."""
+    with pytest.raises(MeasurementError, match="equal the base's exactly"):
+        run(Unchanged(), store)
+
+
+class _ReadsOtherwise(FakeSession):
+    def check_like_for_like(self, requests: Iterator[Request]) -> None:
+        raise NotLikeForLike(f"{next(iter(requests)).context!r} is read as other tokens")
+
+
+def test_nothing_is_scored_when_the_models_read_otherwise(store: Store) -> None:
+    """Prompts are compared before the first request is answered."""
+    session = _ReadsOtherwise()
+    with pytest.raises(NotLikeForLike, match="document 0"):
+        run(session, store)
+    assert session.asked == []
