@@ -209,7 +209,9 @@ def run(command: Callable[[], Any], *, debug: bool) -> int:
     except click.ClickException as error:
         error.show()
         return error.exit_code
-    except (KeyboardInterrupt, click.Abort, Interrupted):
+    except (KeyboardInterrupt, click.Abort, Interrupted) as end:
+        if isinstance(end.__cause__, EOFError):  # click calls both the end of a file and Ctrl-C an Abort
+            return unexpected(end.__cause__, debug)
         click.echo("interrupted: what was computed is kept; the same command goes on from there", err=True)
         return Interrupted.exit_code
     except GateError as error:
@@ -221,13 +223,18 @@ def run(command: Callable[[], Any], *, debug: bool) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return INFRASTRUCTURE
     except Exception as error:
-        if debug:
-            traceback.print_exc()
-        click.secho("error: ", fg="red", bold=True, nl=False, err=True)
-        click.echo(f"unexpected {type(error).__name__}: {error}", err=True)
-        click.echo("  this is a defect of ftgate; FTGATE_DEBUG=1 shows the traceback to report", err=True)
-        return INFRASTRUCTURE
+        return unexpected(error, debug)
     return result if isinstance(result, int) else 0
+
+
+def unexpected(error: BaseException, debug: bool) -> int:
+    """Tell of an error that ftgate has no words for: never a traceback, unless asked for."""
+    if debug:
+        traceback.print_exception(error)
+    click.secho("error: ", fg="red", bold=True, nl=False, err=True)
+    click.echo(f"unexpected {type(error).__name__}: {error}", err=True)
+    click.echo("  this is a defect of ftgate; FTGATE_DEBUG=1 shows the traceback to report", err=True)
+    return INFRASTRUCTURE
 
 
 def main() -> None:

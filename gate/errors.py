@@ -122,7 +122,12 @@ def as_gate_error(error: BaseException) -> GateError:
         return Interrupted("interrupted")
     if isinstance(error, MemoryError):
         return OutOfMemory("this machine's memory is full", hint="smaller `evaluation: {batch_size: ...}`")
-    return StoreError(str(error), hint="look at the disk: is it full, is it writable?")
+    if isinstance(error, OSError):
+        return StoreError(str(error), hint="look at the disk: is it full, is it writable?")
+    return InfrastructureError(
+        f"unexpected {type(error).__name__}: {error}",
+        hint="this is a defect of ftgate; FTGATE_DEBUG=1 shows the traceback to report",
+    )
 
 
 def together(*reads: Callable[[], Any]) -> tuple[Any, ...]:

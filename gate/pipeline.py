@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import resource
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -52,6 +53,8 @@ class CheckOptions:
     @classmethod
     def of(cls, *, train_timeout: float | None = None, **options: Any) -> CheckOptions:
         """From the command line, where the time limit is in minutes."""
+        if train_timeout is not None and not math.isfinite(train_timeout):
+            raise UsageError(f"--train-timeout: expected a number of minutes, got {train_timeout:g}")
         seconds = None if train_timeout is None else train_timeout * MINUTE
         return cls(train_timeout=seconds, **options)
 
@@ -83,7 +86,7 @@ def check_config(options: CheckOptions, shell: Shell) -> Result:
         facts = measure_models(run, plan, tasks, tuned, shell)
         stage = "judge"
         return judge_measurements(run.folder, run.policy, facts, shell)
-    except (GateError, KeyboardInterrupt, MemoryError, OSError) as error:
+    except (Exception, KeyboardInterrupt) as error:
         raise fail(run, stage, error, shell) from error
 
 
@@ -229,6 +232,8 @@ def cost_of(tuned: TunedModel, measured: Measured, total_seconds: float) -> Cost
         training_from_store=bool(training and training.from_store),
         trainable_parameters=training.trainable_parameters if training else None,
         total_parameters=training.total_parameters if training else None,
+        training_steps=training.steps if training else None,
+        tokens_per_second=training.tokens_per_second if training else None,
     )
 
 

@@ -74,6 +74,9 @@ def _missing(policy: Policy, infos: Mapping[str, TaskInfo]) -> Iterator[Problem]
             yield Problem(file, "this task was not found", line, spec.id)
         elif not info.documents_planned:
             yield Problem(file, "this task has no documents", line, spec.id)
+        elif left_out := sum(leaf.documents_planned == 0 for leaf in info.leaves):
+            text = f"the limit leaves {left_out} of its {len(info.leaves)} subtasks without a document"
+            yield Problem(file, text, line, spec.id, f"at least {len(info.leaves)}")
 
 
 def _trust(policy: Policy, config: TrainingConfig | None) -> Iterator[Problem]:

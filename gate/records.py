@@ -430,6 +430,8 @@ class Cost:
     training_from_store: bool = False
     trainable_parameters: int | None = None
     total_parameters: int | None = None
+    training_steps: int | None = None
+    tokens_per_second: float | None = None  # of the training
 
 
 @dataclass(frozen=True, slots=True)

@@ -267,7 +267,7 @@ TRAPS: tuple[tuple[Callable[[Repo], None], type[GateError], str], ...] = (
 def test_a_trap_is_named_and_never_a_pass(
     plant: Callable[[Repo], None], error: type[GateError], said: str, repo: Repo
 ) -> None:
-    """The check ends with an error of exit code 2 or 3 that names the trap, and the run's verdict is `error`."""
+    """The check ends with exit code 2 or 3 and names the trap; the run's verdict is `error`."""
     plant(repo)
     with pytest.raises(error, match=said) as raised:
         repo.check()

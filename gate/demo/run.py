@@ -33,9 +33,9 @@ def run_demo(folder: Path, shell: Shell) -> None:
             )
             rows.append(comparison_row(method, check_config(options, shell)))
     shell.say("\n" + comparison_table(rows))
-    shell.say(comparison_sentence(rows))
     for method in METHODS:
         shell.say(f"report: {folder / 'runs' / method / 'report.html'}")
+    shell.say("\n" + comparison_sentence(rows))
 
 
 def lay_out(folder: Path) -> None:

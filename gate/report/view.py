@@ -209,6 +209,9 @@ def _costs(cost: Cost) -> Iterable[tuple[str, str]]:
     trained = f"{duration(cost.training_seconds)}{' (from the store)' if cost.training_from_store else ''}"
     if cost.training_seconds:
         yield "training", trained
+    if cost.training_steps is not None:
+        speed = f", {cost.tokens_per_second:,.0f} tokens a second" if cost.tokens_per_second else ""
+        yield "optimizer steps", f"{cost.training_steps:,}{speed}"
     if cost.measuring_seconds:
         yield "measuring", duration(cost.measuring_seconds)
     yield "blocks", f"{cost.blocks_scored:,} scored, {cost.blocks_from_store:,} from the store"

@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -155,7 +154,7 @@ def checked(tmp_path_factory: pytest.TempPathFactory) -> Repository:
     return repository
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def wait_for() -> Callable[[Callable[[], Any], subprocess.Popen[str]], Any]:
     """Waits until something is there while a process runs, and gives it back."""
 
@@ -168,17 +167,6 @@ def wait_for() -> Callable[[Callable[[], Any], subprocess.Popen[str]], Any]:
         return result
 
     return wait
-
-
-@pytest.fixture
-def started() -> Iterator[list[subprocess.Popen[str]]]:
-    """Processes that a test started; what is left of them at its end is killed."""
-    processes: list[subprocess.Popen[str]] = []
-    yield processes
-    for process in processes:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
 
 
 @pytest.fixture(scope="session")

@@ -64,7 +64,7 @@ FORMS: dict[str, tuple[bytes | str | None, str]] = {
     "an alias bomb": (BOMB, "aliases expanded"),
     "duplicate keys": ("seed: 1\nseed: 2\n", ":2: seed: is written twice, first in line 1 (keep one)"),
     "code": ("a: !!python/object/apply:os.mkdir [pwned]\n", ":1: tags such as"),
-    "a list": ("- 1\n", "expected a mapping"),
+    "a list": ("- 1\n", ", got a list"),
 }
 
 
@@ -83,7 +83,8 @@ def test_a_file_that_is_no_yaml_is_named_config_and_policy_alike(repository, ref
             repository.write(name, content)
     said = refused("check", "broken-config.yaml", "--thresholds", "broken-policy.yaml", "--run-dir", "run")
     for name in ("broken-config.yaml", "broken-policy.yaml"):
-        assert re.search(rf"error: {name}(:\d+)?: .*{re.escape(words.removeprefix(':'))}|{name}{re.escape(words)}", said), said
+        told = next(line for line in said.splitlines() if line.startswith(f"error: {name}"))
+        assert words in told
     assert not (repository.path / "pwned").exists()
 
 
@@ -105,7 +106,7 @@ CONFIG_LINES: tuple[tuple[str, str | None], ...] = (
     ("lora_r: 0", "lora_r: expected a number of at least 1, got 0"),
     ("load_in_4bit: true", "load_in_4bit: needs an adapter"),
     ("use_peft: no", None),
-    ("warmup_ratio: 1e-4", None),
+    ("adam_epsilon: 1e-8", None),
 )
 POLICY_LINES: tuple[tuple[str, str | None], ...] = (
     ("version: 2", "version: expected 1, got 2"),
@@ -138,14 +139,16 @@ def test_every_error_of_config_and_policy_is_told_at_once(repository, refused) -
         expected |= {(f"{name}:{number}", words) for number, (_, words) in enumerate(lines, 1) if words}
     said = refused("check", "values.yaml", "--thresholds", "values-policy.yaml", "--run-dir", "run")
     errors = [line.removeprefix("error: ") for line in said.splitlines() if line.startswith("error: ")]
-    missing = [(place, words) for place, words in expected if not any(e.startswith(f"{place}: {words}") for e in errors)]
-    assert not missing, said
+    for place, words in expected:
+        assert any(error.startswith(f"{place}: {words}") for error in errors), f"{place}: {words}\n{said}"
     assert {error.split(": ")[0] for error in errors} == {place for place, _ in expected}
     assert not (repository.path / "run").exists()
 
 
-def test_numbers_and_words_are_read_as_their_writers_meant_them(repository, refused, settings, policy) -> None:
-    """`1e-4` is a number in both files, `no` is false in a config; a margin finer than a document is refused."""
+def test_numbers_and_words_are_read_as_their_writers_meant_them(
+    repository, refused, settings, policy
+) -> None:
+    """`1e-4` is a number in both files, `no` is false; a margin finer than one document is refused."""
     repository.write("words.yaml", "use_peft: no\nlearning_rate: 1e-4\n" + yaml_of(settings, "learning_rate"))
     text = "version: 1\ninclude: [tasks/]\ngeneral:\n  tasks:\n    - {task: adjunct_island, max_drop: 1e-4}\n"
     repository.write("fine.yaml", text)
@@ -239,7 +242,7 @@ def test_a_base_model_that_cannot_be_used_is_told_with_the_tasks_errors(
 
 
 def test_an_unknown_task_is_told_with_the_nearest_ones(repository, refused, policy) -> None:
-    """A typo in a task of the team's own and in one of lm-eval's, with `--base` named as such when it is wrong."""
+    """A typo in the team's own task and in one of lm-eval's, and with them a `--base` that is not there."""
     names = [{"task": "adjunct_iland", "max_drop": 0.1}, {"task": "hellaswagg", "max_drop": 0.1}]
     repository.write("typo.yaml", {**policy, "general": {"tasks": names}})
     said = refused(*CHECK, "--thresholds", "typo.yaml", "--base", "./nowhere")
@@ -293,7 +296,9 @@ def with_nan(model: Path) -> None:
     file = model / "model.safetensors"
     content = file.read_bytes()
     length = struct.unpack("<Q", content[:8])[0]
-    dtypes = {entry["dtype"] for name, entry in json.loads(content[8 : 8 + length]).items() if "dtype" in entry}
+    dtypes = {
+        entry["dtype"] for name, entry in json.loads(content[8 : 8 + length]).items() if "dtype" in entry
+    }
     nan = {"BF16": b"\xc0\x7f", "F16": b"\x00\x7e", "F32": b"\x00\x00\xc0\x7f"}[dtypes.pop()]
     file.write_bytes(content[: -len(nan)] + nan)
 
@@ -391,11 +396,15 @@ def limited(command: list[str], size: int, **options) -> subprocess.CompletedPro
 def test_a_disk_without_room_is_infrastructure(make_repository, command_line, size: int, stage: str) -> None:
     """No room for the run's first record, or none for the trained weights: exit 3, what to do, no pass."""
     repository = make_repository()
-    done = limited(command_line(CHECK), size, cwd=repository.path, env=repository.environment({}))
+    # Python before 3.13 would keep a compiled module that was cut at the limit.
+    environ = repository.environment({"PYTHONDONTWRITEBYTECODE": "1"})
+    done = limited(command_line(CHECK), size, cwd=repository.path, env=environ)
     said = done.stdout + done.stderr
     assert done.returncode == 3, said
     assert "Traceback" not in said
     assert "defect of ftgate" not in said
     assert "to mend it: " in done.stderr
     verdicts = list(repository.path.rglob("verdict.json"))
-    assert [json.loads(file.read_text())["outcome"] for file in verdicts] == (["error"] if stage == "train" else [])
+    assert [json.loads(file.read_text())["outcome"] for file in verdicts] == (
+        ["error"] if stage == "train" else []
+    )

@@ -38,7 +38,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 @pytest.fixture(scope="module")
 def repository(make_repository: Callable[[], Any]) -> Any:
-    """A repository with all 1,500 minimal pairs, a harmless copy of the base and a harmful fine-tune of it."""
+    """A repository with all 1,500 minimal pairs, a harmless copy of the base and a harmful fine-tune."""
     torch.set_num_threads(1)
     made = make_repository()
     shutil.copytree(DEMO / "data" / "blimp", made.path / "data" / "blimp", dirs_exist_ok=True)
