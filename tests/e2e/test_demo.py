@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,17 +46,17 @@ class Demo:
 
 
 @pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
     root = tmp_path_factory.mktemp("demo")
     environ = {**os.environ, "FTGATE_CACHE": str(root / "store"), "HF_HUB_OFFLINE": "1"}
     command = [sys.executable, "-P", "-m", "gate.cli", "demo", "shown"]
     ended = subprocess.run(command, cwd=root, env=environ, capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr
-    yield Demo(root / "shown", environ, ended.stdout)
+    return Demo(root / "shown", environ, ended.stdout)
 
 
 def test_one_passes_and_one_is_blocked(demo: Demo) -> None:
-    """Under one policy, because of what was measured; and the last words say what the target alone would do."""
+    """Under one policy, by what was measured; the last words say what the target alone would have done."""
     outcomes = {run: demo.verdict(run)["outcome"] for run in ("full", "lora", "qlora")}
     assert set(outcomes.values()) == {"pass", "fail"}
     assert outcomes["full"] == "fail"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from contextlib import chdir
 from pathlib import Path
 from typing import Any
@@ -69,8 +68,8 @@ def adapter(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    yield {"FTGATE_CACHE": str(tmp_path_factory.mktemp("store")), "HF_HUB_OFFLINE": "1"}
+def store(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    return {"FTGATE_CACHE": str(tmp_path_factory.mktemp("store")), "HF_HUB_OFFLINE": "1"}
 
 
 def stored(tuned: Path, environ: dict[str, str], work: Path) -> dict[str, dict[int, tuple[float, float]]]:
@@ -118,10 +117,8 @@ def test_every_document_is_lm_evals(
     tuned: Path = request.getfixturevalue(kind)
     ours = stored(tuned, store, tmp_path)
     base = theirs(pretrained=str(BASE))
-    if kind == "full":
-        other = theirs(pretrained=str(tuned))
-    else:
-        other = theirs(pretrained=str(BASE), peft=str(tuned))
+    model = {"pretrained": str(tuned)} if kind == "full" else {"pretrained": str(BASE), "peft": str(tuned)}
+    other = theirs(**model)
     for task, documents in ours.items():
         assert {number: pair[0] for number, pair in documents.items()} == base[task]
         assert {number: pair[1] for number, pair in documents.items()} == other[task]
