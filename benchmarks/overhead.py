@@ -6,7 +6,8 @@ Every line is a whole process, one after the other, on the same data: `ftgate ch
 store; `trl sft` with the same config; TRL's script without the launcher that `trl sft` starts it through
 (torch is then imported once and not twice); and lm-eval's own `simple_evaluate` with its HF model, float32,
 the same tasks, text and batch size, for base and tuned model in one process, reading no task but these. The
-last lines are how long the commands take that need no model.
+last lines are how long the commands take that need no model. Processor seconds, of a process and all that
+it started, are what to compare on a machine that is busy with something else.
 """
 
 # make bench: three minutes on two cores
@@ -14,12 +15,13 @@ last lines are how long the commands take that need no model.
 from __future__ import annotations
 
 import os
-import statistics
+import resource
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from gate.demo.run import lay_out
@@ -47,16 +49,33 @@ def environment(work: Path) -> dict[str, str]:
     return {**os.environ, **offline, **caches}
 
 
-def seconds(
+@dataclass(frozen=True, slots=True)
+class Took:
+    """Seconds of one or more processes: by the clock, and of processor time with all they started."""
+
+    wall: float
+    processor: float
+
+    def __add__(self, other: Took) -> Took:
+        return Took(self.wall + other.wall, self.processor + other.processor)
+
+
+def run(
     command: Sequence[str], work: Path, environ: Mapping[str, str], allowed: Sequence[int] = (0,)
-) -> float:
-    """Wall time of a process from start to end. Raises RuntimeError with its last words if it failed."""
-    began = time.perf_counter()
+) -> Took:
+    """A process from start to end. Raises RuntimeError with its last words if it failed."""
+    before, began = processor_seconds(), time.perf_counter()
     done = subprocess.run(command, cwd=work, env=environ, capture_output=True, text=True, check=False)
-    took = time.perf_counter() - began
+    took = Took(time.perf_counter() - began, processor_seconds() - before)
     if done.returncode not in allowed:
         raise RuntimeError(f"{' '.join(command)} ended with {done.returncode}:\n{done.stderr[-2000:]}")
     return took
+
+
+def processor_seconds() -> float:
+    """Of all children that have ended, and theirs."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def score() -> None:
@@ -81,21 +100,17 @@ def score() -> None:
         simple_evaluate(model, tasks=names, task_manager=manager, bootstrap_iters=0)
 
 
-def measure(work: Path) -> list[tuple[str, float]]:
-    """The lines of the table: what ran, and its seconds."""
+def measure(work: Path) -> list[tuple[str, Took]]:
+    """The lines of the table: what ran, and what it took."""
     environ = environment(work)
     check = [*FTGATE, "check", CONFIG, "--run-dir", RUN]
     trl = [str(Path(sys.executable).with_name("trl")), "sft", "--config", CONFIG]
     script = [sys.executable, "-m", "trl.scripts.sft", "--config", CONFIG]
     verdicts = (0, 1)
-    gate = seconds(check, work, environ, verdicts)
-    again = seconds(check, work, environ, verdicts)
-    launched, plain = seconds(trl, work, environ), seconds(script, work, environ)
-    scored = seconds([sys.executable, str(Path(__file__).absolute()), "--score"], work, environ)
-    quick = {
-        "ftgate --help": seconds_median([*FTGATE, "--help"], work, environ),
-        "ftgate judge": seconds_median([*FTGATE, "judge", RUN], work, environ, verdicts),
-    }
+    gate = run(check, work, environ, verdicts)
+    again = run(check, work, environ, verdicts)
+    launched, plain = run(trl, work, environ), run(script, work, environ)
+    scored = run([sys.executable, str(Path(__file__).absolute()), "--score"], work, environ)
     return [
         ("ftgate check, nothing stored", gate),
         ("trl sft", launched),
@@ -104,25 +119,29 @@ def measure(work: Path) -> list[tuple[str, float]]:
         ("trl sft + lm-eval", launched + scored),
         ("TRL's script + lm-eval", plain + scored),
         ("ftgate check, everything stored", again),
-        *quick.items(),
+        ("ftgate --help", run_median([*FTGATE, "--help"], work, environ)),
+        ("ftgate judge", run_median([*FTGATE, "judge", RUN], work, environ, verdicts)),
     ]
 
 
-def seconds_median(
+def run_median(
     command: Sequence[str], work: Path, environ: Mapping[str, str], allowed: Sequence[int] = (0,)
-) -> float:
-    """The median of some runs, after one that warms the disk's cache."""
-    times = [seconds(command, work, environ, allowed) for _ in range(REPEATS + 1)]
-    return statistics.median(times[1:])
+) -> Took:
+    """The run of median wall time, after one that warms the disk's cache."""
+    times = [run(command, work, environ, allowed) for _ in range(REPEATS + 1)]
+    return sorted(times[1:], key=lambda took: took.wall)[REPEATS // 2]
 
 
-def table(rows: Sequence[tuple[str, float]]) -> str:
+def table(rows: Sequence[tuple[str, Took]]) -> str:
     """Seconds, and `ftgate check` over each of the sums."""
     whole = rows[0][1]
-    lines = ["| what | seconds | ftgate check over it |", "|---|---:|---:|"]
+    lines = ["| what | seconds | processor seconds | ftgate check over it |", "|---|---:|---:|---:|"]
     for name, took in rows:
-        ratio = f"{whole / took:.2f} ({whole / took - 1:+.0%})" if " + " in name else ""
-        lines.append(f"| {name} | {took:.2f} | {ratio} |")
+        ratio = ""
+        if " + " in name:
+            by_clock, by_work = whole.wall / took.wall - 1, whole.processor / took.processor - 1
+            ratio = f"{by_clock:+.0%} ({by_work:+.0%} of processor time)"
+        lines.append(f"| {name} | {took.wall:.2f} | {took.processor:.2f} | {ratio} |")
     return "\n".join(lines)
 
 

@@ -13,6 +13,7 @@ from gate.policy import load_policy
 from gate.records import Flip, Policy, RunFacts, TaskInfo
 from gate.report import read_document, render
 from gate.runfolder import RunFolder
+from gate.sealed import disk_errors
 from gate.shell import Shell
 from gate.store import Store, store_root
 from gate.verdict import Result, judge
@@ -25,18 +26,23 @@ def judge_run(run: Path, thresholds: Path | None, shell: Shell) -> Result:
     """
     folder = RunFolder.open(run)
     policy = load_policy(thresholds) if thresholds else folder.read_record("policy.resolved.json", Policy)
-    if thresholds:
-        folder.write_policy(policy)
     facts = folder.read_record("run.json", RunFacts)
-    return judge_measurements(folder, policy, facts, shell)
+    return judge_measurements(folder, policy, facts, shell, another_policy=thresholds is not None)
 
 
-def judge_measurements(folder: RunFolder, policy: Policy, facts: RunFacts, shell: Shell) -> Result:
-    """Judge what lies in a run's folder and write the report there."""
+def judge_measurements(
+    folder: RunFolder, policy: Policy, facts: RunFacts, shell: Shell, *, another_policy: bool = False
+) -> Result:
+    """Judge what lies in a run's folder and write the report there.
+
+    `another_policy` takes the place of the folder's own once it is known that it can be judged.
+    """
     measurements = folder.read_measurements()
     provenance = replace(facts.provenance, policy_path=policy.path, policy_digest=policy.digest)
     base = facts.base_digest or None
     verdict = judge(measurements, policy, facts.config, facts.cost, provenance, expected_base=base)
+    if another_policy:
+        folder.write_policy(policy)
     return conclude(verdict, measurements.flips, measurements.tasks, folder, shell)
 
 
@@ -84,17 +90,26 @@ def promote_run(run: Path, dest: Path, shell: Shell) -> None:
     if dest.exists() and (not dest.is_dir() or any(dest.iterdir())):
         raise UsageError(f"{dest} exists already", hint="name a folder that does not exist yet")
     source = _judged_model(run, document.tuned_digest, shell)
+    with disk_errors(f"copy the model to {dest}"):
+        _copy_model(source, dest, document.tuned_digest)
+    shell.say(f"{dest} holds the model that passed ({document.tuned_digest})")
+
+
+def _copy_model(source: Path, dest: Path, digest: str) -> None:
+    """Copy a model's files so that `dest` holds all of them, proven, or does not exist."""
     staging = dest.with_name(f".{dest.name}.part")
     shutil.rmtree(staging, ignore_errors=True)
-    for name in model_files(source):
-        (staging / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(source / name, staging / name)
-    if digest_model(staging) != document.tuned_digest:
-        raise ModelError(f"the copy of {source} differs from the model that was judged", hint="try again")
-    if dest.exists():
-        dest.rmdir()
-    staging.rename(dest)
-    shell.say(f"{dest} holds the model that passed ({document.tuned_digest})")
+    try:
+        for name in model_files(source):
+            (staging / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source / name, staging / name)
+        if digest_model(staging) != digest:
+            raise ModelError(f"the copy of {source} differs from the model that was judged", hint="try again")
+        if dest.exists():
+            dest.rmdir()
+        staging.rename(dest)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
 
 
 def keep_run(run: Path, release: bool, shell: Shell) -> None:

@@ -7,15 +7,13 @@ import math
 import resource
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from checks import OpenTask, open_tasks
 from gate.configs import load_config
 from gate.environment import describe_environment, find_device, installed_versions, provenance
 from gate.errors import ConfigErrors, GateError, UsageError, as_gate_error, together
 from gate.inputs import find_base, find_data, find_tuned, prove
 from gate.judging import judge_measurements
-from gate.measure import Measured, measure
 from gate.plan import build_plan
 from gate.policy import load_policy
 from gate.records import (
@@ -28,12 +26,16 @@ from gate.records import (
     TunedModel,
 )
 from gate.report import render
-from gate.runfolder import ENVIRONMENT, PLAN, RUN, RunFolder
+from gate.runfolder import ENVIRONMENT, MEASUREMENTS, PLAN, RUN, RunFolder
 from gate.scoring import ModelSession
 from gate.shell import Shell
 from gate.store import Store, dataset_digest, store_root, training_key
 from gate.training import planned_overrides, train
-from gate.verdict import Failure, Result
+from gate.verdict import Failure, Result, judge_what_there_is
+
+if TYPE_CHECKING:
+    from checks import OpenTask
+    from gate.measure import Measured
 
 MINUTE = 60.0
 
@@ -130,15 +132,15 @@ def default_run_dir(options: CheckOptions, config: TrainingConfig | None) -> Pat
 
 def make_plan(run: Run, shell: Shell) -> tuple[Plan, tuple[OpenTask, ...]]:
     """Find base, tuned model, data and tasks before anything is trained; every error at once."""
+    from checks import open_tasks  # late: an error in a config or policy is told before lm-eval is loaded
+
     code, given = run.policy.trust.remote_code, run.options.tuned
     base, tasks, config = together(
         lambda: find_base(run.options.base, run.config, shell.environ, remote_code=code),
         lambda: open_tasks(run.policy.tasks, run.policy, index_folder=run.store.root / "tasks"),
         lambda: find_data(run.config, shell.environ) if run.config and not given else run.config,
     )
-    tuned = (
-        None if run.options.tuned is None else find_tuned(run.options.tuned, base, remote_code=code)
-    )
+    tuned = None if run.options.tuned is None else find_tuned(run.options.tuned, base, remote_code=code)
     plan = build_plan(run.policy, base, tuple(task.info for task in tasks), config=config, tuned=tuned)
     for warning in plan.warnings:
         shell.warn(warning)
@@ -183,6 +185,8 @@ def measure_models(
     run: Run, plan: Plan, tasks: tuple[OpenTask, ...], tuned: TunedModel, shell: Shell
 ) -> RunFacts:
     """Measure both models; keep the raw measurements, and how they were made, in the run's folder."""
+    from gate.measure import measure
+
     bits = plan.config.quantization_bits if plan.config else None
     evaluation = run.policy.evaluation
     with ModelSession(plan.base, tuned.model, evaluation, run.policy.trust, bits) as session:
@@ -238,11 +242,17 @@ def cost_of(tuned: TunedModel, measured: Measured, total_seconds: float) -> Cost
 
 
 def fail(run: Run, stage: str, error: BaseException, shell: Shell) -> GateError:
-    """Leave a `Failure` in the run's folder, which is never a pass; the error to raise."""
+    """Leave a `Failure` with what was computed in the run's folder, never a pass; the error to raise."""
     known = as_gate_error(error)
     failure = Failure.of(known, stage, Cost(total_seconds=shell.clock() - run.started))
     try:
+        # First without findings: reading them may fail too, and an older pass must be gone by then.
         run.folder.write_report(render(failure, (), (), folder=run.folder.path))
+        if (run.folder.path / MEASUREMENTS).is_file():
+            measured = run.folder.read_measurements()
+            findings = judge_what_there_is(measured, run.policy)
+            failure = replace(failure, findings=findings, base=measured.base, tuned=measured.tuned)
+            run.folder.write_report(render(failure, (), (), folder=run.folder.path))
     except GateError as second:
-        shell.warn(f"the run's folder could not be written: {second.message}")
+        shell.warn(f"the run's folder could not be written or read: {second.message}")
     return known

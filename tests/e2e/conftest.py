@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +55,6 @@ class Repository:
 
     path: Path
     store: Path
-    environ: Mapping[str, str] = field(default_factory=dict)
 
     def write(self, name: str, content: object) -> Path:
         """Write a file: text and bytes as they are, anything else as JSON, which is YAML."""
@@ -70,11 +69,15 @@ class Repository:
         ours = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
         quick = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "FTGATE_CACHE": str(self.store)}
         caches = {"HF_HOME": str(self.store.parent / "hf"), "COLUMNS": "100"}
-        return {**ours, **quick, **caches, **self.environ, **changed}
+        return {**ours, **quick, **caches, **changed}
 
     def ftgate(self, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
         """Run `ftgate ARGUMENTS` here and wait for its end."""
         return run_ftgate(arguments, self.path, self.environment(environ))
+
+    def run(self, words: Sequence[str]) -> subprocess.CompletedProcess[str]:
+        """Run any command here and wait for its end."""
+        return run_command(words, self.path, self.environment({}))
 
     def start(self, *arguments: str, **environ: str) -> subprocess.Popen[str]:
         """Start `ftgate ARGUMENTS` here, its output in one pipe."""
@@ -100,11 +103,16 @@ def command(arguments: Sequence[str]) -> list[str]:
 
 
 def run_ftgate(
-    arguments: Sequence[str], cwd: Path, env: Mapping[str, str], **options: Any
+    arguments: Sequence[str], cwd: Path, env: Mapping[str, str]
 ) -> subprocess.CompletedProcess[str]:
-    """Run `ftgate` in a folder of a user's and wait for its end; never a traceback, whatever comes."""
+    """Run `ftgate` in a folder of a user's and wait for its end."""
+    return run_command(command(arguments), cwd, env)
+
+
+def run_command(words: Sequence[str], cwd: Path, env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end; never a traceback, whatever comes."""
     done = subprocess.run(
-        command(arguments),
+        list(words),
         cwd=cwd,
         env=dict(env),
         stdin=subprocess.DEVNULL,
@@ -112,7 +120,6 @@ def run_ftgate(
         text=True,
         timeout=PATIENCE,
         check=False,
-        **options,
     )
     assert "Traceback" not in done.stdout + done.stderr, done.stdout + done.stderr
     return done

@@ -10,8 +10,8 @@ import json
 import os
 import signal
 import subprocess
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ import pytest
 
 pytestmark = pytest.mark.e2e
 
-STEPS = 60
+STEPS = 12
 PATIENCE = 120
 
 
@@ -41,7 +41,6 @@ class Story:
 
     repository: Any
     wait_for: Callable[[Callable[[], Any], subprocess.Popen[str]], Any]
-    environ: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def blocks(self) -> frozenset[str]:
@@ -53,7 +52,7 @@ class Story:
         """The steps that the last training told of."""
         file = self.repository.path / "run/training/events.jsonl"
         events = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
-        return tuple(event["step"] for event in events if event.get("event", event.get("kind")) == "step")
+        return tuple(event["step"] for event in events if event["event"] == "Step")
 
     def chapter(self, stop: Callable[[subprocess.Popen[str]], tuple[int, ...]] | None) -> Chapter:
         """Run the command until `stop` has stopped it, or to its end."""
@@ -148,7 +147,7 @@ def test_no_chapter_before_the_last_is_a_pass_or_a_traceback(story) -> None:
 
 
 def test_a_killed_training_child_is_infrastructure(story) -> None:
-    """SIGKILL of the child, as by the kernel's out-of-memory killer: exit 3, and the recipe that needs less."""
+    """SIGKILL of the child, as the kernel does when memory runs out: exit 3, and what needs less."""
     chapter = story["killed"]
     assert chapter.code == 3, chapter.said
     assert chapter.children
@@ -160,7 +159,7 @@ def test_a_killed_training_child_is_infrastructure(story) -> None:
 
 
 def test_ctrl_c_during_the_training_takes_the_child_along(story) -> None:
-    """Exit 130, the child is gone, and it had gone on from the killed one's checkpoint, not from the start."""
+    """Exit 130, the child is gone, and it had gone on from the killed one's checkpoint."""
     chapter = story["training"]
     assert chapter.code == 130, chapter.said
     assert "the same command goes on from there" in chapter.said

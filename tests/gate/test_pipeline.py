@@ -325,6 +325,22 @@ def test_a_training_that_cannot_start_leaves_an_error(repository: Path, tmp_path
 
 
 @pytest.mark.slow
+def test_measurements_that_cannot_be_read_leave_no_older_verdict(repository: Path, tmp_path: Path) -> None:
+    """The verdict was written, and then everything goes wrong: the folder says error and not pass."""
+    run = tmp_path / "run"
+
+    def stumble(_: str) -> None:
+        assert document(run)["outcome"] == "pass"
+        (run / "measurements.json").write_text("{")
+        raise OSError(5, "Input/output error")
+
+    with pytest.raises(StoreError, match="Input/output error"):
+        check(repository, run, make_shell(say=stumble))
+    assert document(run)["error"]["stage"] == "judge"
+    assert document(run)["outcome"] == "error"
+
+
+@pytest.mark.slow
 def test_after_an_interruption_the_same_check_goes_on(repository: Path, tmp_path: Path) -> None:
     """What the base scored before Ctrl-C is not scored again."""
     shell = stumbling("measure", KeyboardInterrupt())

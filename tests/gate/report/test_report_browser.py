@@ -22,7 +22,7 @@ HOSTILE = "<script>console.error(1)</script><img src=https://evil.example/x.png>
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     if CHROMIUM is None:
-        assert "CI" not in os.environ, "in CI nothing is left out: scripts/install-browser.sh installs Chromium"
+        assert "CI" not in os.environ, "in CI nothing is left out: see scripts/install-browser.sh"
         pytest.skip("no Chromium on this machine")
     with playwright.sync_playwright() as driver:
         chromium = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])

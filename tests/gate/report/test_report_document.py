@@ -31,8 +31,8 @@ FROZEN = {
     "error": "code message stage",
     "place": "file line",
     "cost": "blocks_from_store blocks_scored devices measuring_seconds peak_gpu_bytes peak_resident_bytes "
-    "tokens_per_second total_parameters total_seconds trainable_parameters training_from_store training_seconds "
-    "training_steps",
+    "tokens_per_second total_parameters total_seconds trainable_parameters training_from_store "
+    "training_seconds training_steps",
     "provenance": "batch_size created device dtype ftgate platform policy_digest policy_path quantization "
     "salt_digest scorer versions warnings",
 }
