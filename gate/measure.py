@@ -68,7 +68,7 @@ def measure(
     shell.progress.done("preparing")
     work = [item for task in prepared for item in plan_blocks(task, store.salt)]
     results = score_all(work, block_scorer(session, store, shell.clock), evaluation.batch_size, shell)
-    check_applied(session.tuned, [_sides(results, item.block) for item in work])
+    check_in_use([_sides(results, item.block) for item in work], work, session)
     measurements = Measurements(
         base=session.base,
         tuned=session.tuned,
@@ -78,6 +78,27 @@ def measure(
     )
     from_store = sum(scored.from_store for scored in results.values())
     return Measured(measurements, len(results) - from_store, from_store, shell.clock() - started)
+
+
+def check_in_use(
+    pairs: Sequence[tuple[BlockResult, BlockResult]], work: Sequence[Work], session: ModelSession
+) -> None:
+    """Raise `MeasurementError` where the tuned weights were not in use: see `check_applied`.
+
+    Equal texts prove nothing by themselves, so where there are only texts and all are equal, both models
+    are asked for the log-likelihood of one.
+    """
+    check_applied(session.tuned, pairs)
+    if any(base.responses != tuned.responses for base, tuned in pairs):
+        return
+    asked = work[0].leaf.documents[work[0].block.documents[0]].requests[0].context
+    probe = Request("loglikelihood", asked or "The", " the")
+    base, tuned = (_probe_result(session.scorer(side).score([probe])) for side in SIDES)
+    check_applied(session.tuned, [(base, tuned)])
+
+
+def _probe_result(answers: Sequence[Response]) -> BlockResult:
+    return BlockResult(numbers=(0,), hashes=("",), responses=(tuple(answers),), values={})
 
 
 def prepare(task: OpenTask, session: ModelSession, shell: Shell) -> PreparedTask:

@@ -348,6 +348,44 @@ def test_a_tuned_model_that_answers_as_the_base_is_refused(store: Store) -> None
         run(Unchanged(), store)
 
 
+class _SaysTheSame(_AsBase):
+    """Generates one text for every prompt; log-likelihoods are the base's, or the tuned model's own."""
+
+    def score(self, requests: Sequence[Request]) -> list[Response]:
+        if requests[0].kind == "generate_until":
+            return [Response(text="the same") for _ in requests]
+        return super().score(requests) if self.session.changed else FakeScorer.score(self, requests)
+
+
+class Generating(Unchanged):
+    """A session whose models generate alike."""
+
+    def scorer(self, side: str) -> FakeScorer:
+        return _SaysTheSame(self, side)
+
+
+def make_generation_task() -> FakeTask:
+    """`make_task` with one text to generate for each document."""
+    task = make_task()
+    documents = tuple(
+        replace(document, requests=(Request("generate_until", document.requests[0].context),))
+        for document in task.leaf.documents
+    )
+    return replace(task, leaf=replace(task.leaf, documents=documents))
+
+
+def test_equal_texts_of_weights_not_in_use_are_refused(store: Store) -> None:
+    """All texts are equal, and so is the log-likelihood that is then asked for."""
+    with pytest.raises(MeasurementError, match=r"not used|not applied"):
+        run(Generating(changed={"dtype": "float64"}), store, make_generation_task())
+
+
+def test_equal_texts_of_another_model_are_a_measurement(store: Store) -> None:
+    """All texts are equal, yet a log-likelihood tells the models apart."""
+    measured = run(Generating(), store, make_generation_task())
+    assert len(only(measured).numbers) == DOCUMENTS
+
+
 class _ReadsOtherwise(FakeSession):
     def check_like_for_like(self, requests: Iterator[Request]) -> None:
         raise NotLikeForLike(f"{next(iter(requests)).context!r} is read as other tokens")
