@@ -108,6 +108,8 @@ def find_device(wanted: str = "auto") -> Device:
     import torch
 
     kind, _, index = wanted.partition(":")
+    if index and not index.isdigit():
+        kind = "unknown"
     if kind in ("auto", "cuda") and torch.cuda.is_available() and int(index or 0) < torch.cuda.device_count():
         properties = torch.cuda.get_device_properties(int(index or 0))
         return Device("cuda", properties.name, properties.total_memory, torch.cuda.device_count())

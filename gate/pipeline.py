@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import math
 import resource
+import shutil
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +21,7 @@ from gate.policy import load_policy
 from gate.records import (
     ConfigRef,
     Cost,
+    ModelRef,
     Plan,
     Policy,
     RunFacts,
@@ -38,6 +41,8 @@ if TYPE_CHECKING:
     from gate.measure import Measured
 
 MINUTE = 60.0
+# Settings that name a place for output, or what has a digest of its own.
+NOT_INPUTS = ("output_dir", "logging_dir", "model_name_or_path", "dataset_name")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,19 +104,21 @@ def begin(options: CheckOptions, shell: Shell) -> Run:
     """
     if options.config is None and not (options.tuned and options.base):
         raise UsageError("no training config given", hint="name one, or a model with --tuned and its --base")
+    place = options.run_dir or default_run_dir(options)
     try:
         policy, config = together(
             lambda: load_policy(options.thresholds),
             lambda: read_config(options),
         )
     except ConfigErrors:
-        if options.run_dir is not None:
-            RunFolder.forget(options.run_dir)
+        RunFolder.forget(place)
         raise
-    folder = RunFolder.begin(options.run_dir or default_run_dir(options, config))
+    folder = RunFolder.begin(place)
     folder.write_policy(policy)
     folder.write_config(config)
-    root = folder.path / "store" if options.no_cache else store_root(shell.environ)
+    own_store = folder.path / "store"
+    shutil.rmtree(own_store, ignore_errors=True)  # an earlier run's, made with --no-cache
+    root = own_store if options.no_cache else store_root(shell.environ)
     return Run(options, policy, config, folder, Store(root, warn=shell.warn), shell.clock())
 
 
@@ -122,9 +129,12 @@ def read_config(options: CheckOptions) -> TrainingConfig | None:
     return load_config(options.config, base=options.base, trains=options.tuned is None)
 
 
-def default_run_dir(options: CheckOptions, config: TrainingConfig | None) -> Path:
+def default_run_dir(options: CheckOptions) -> Path:
     """`ftgate-runs/NAME-DIGEST`: the same inputs meet again in the same folder, to resume."""
-    digest = config.digest if config else ""
+    try:
+        digest = hashlib.sha256(options.config.read_bytes()).hexdigest() if options.config else ""
+    except OSError:
+        digest = ""  # reading the config says what is wrong with it
     inputs = "\0".join((digest, options.base or "", str(options.tuned or "")))
     name = (options.config or options.tuned or Path("run")).stem
     return Path("ftgate-runs") / f"{name}-{hashlib.sha256(inputs.encode()).hexdigest()[:8]}"
@@ -140,7 +150,8 @@ def make_plan(run: Run, shell: Shell) -> tuple[Plan, tuple[OpenTask, ...]]:
         lambda: open_tasks(run.policy.tasks, run.policy, index_folder=run.store.root / "tasks"),
         lambda: find_data(run.config, shell.environ) if run.config and not given else run.config,
     )
-    tuned = None if run.options.tuned is None else find_tuned(run.options.tuned, base, remote_code=code)
+    tuned = None if given is None else find_tuned(given, base, remote_code=code)
+    check_measurable(run, base, tuned or base)
     plan = build_plan(run.policy, base, tuple(task.info for task in tasks), config=config, tuned=tuned)
     for warning in plan.warnings:
         shell.warn(warning)
@@ -148,14 +159,21 @@ def make_plan(run: Run, shell: Shell) -> tuple[Plan, tuple[OpenTask, ...]]:
     return plan, tasks
 
 
+def check_measurable(run: Run, base: ModelRef, tuned: ModelRef) -> None:
+    """Raise, before anything is trained, where the policy's `evaluation` cannot be done here."""
+    find_device(run.policy.evaluation.device)
+    with ModelSession(base, tuned, run.policy.evaluation, run.policy.trust) as session:
+        assert session.settings.dtype
+        if any(spec.chat_template == "base" for spec in run.policy.tasks):
+            session.chat_template_for("base")
+
+
 def tune(run: Run, plan: Plan, shell: Shell) -> TunedModel:
-    """The tuned model: given, from the store, or trained now and then proven and stored."""
+    """The tuned model: given, from the store, or trained now and then proven; the store keeps it."""
     if plan.tuned is not None:
-        return TunedModel(plan.tuned)
+        return TunedModel(run.store.put_model(plan.tuned))
     assert plan.config is not None
-    versions, device = installed_versions(), training_device(plan.config)
-    digests = {data.name: dataset_digest(Path(data.name)) for data in plan.config.datasets}
-    key = training_key(plan.config, plan.base, digests, versions, device, shell.environ)
+    key = key_of_training(plan.config, plan.base, run.policy.trust.env, shell.environ)
     stored = run.store.get_training(key)
     if stored is not None:
         shell.progress.done("training")
@@ -169,11 +187,24 @@ def tune(run: Run, plan: Plan, shell: Shell) -> TunedModel:
         environ=shell.environ,
         env_names=run.policy.trust.env,
         timeout=run.options.train_timeout,
+        key=key,
     )
     prove(plan.base, trained.model)
     kept = replace(trained, model=run.store.put_model(trained.model, move=True))
     run.store.put_training(key, kept)
     return kept
+
+
+def key_of_training(
+    config: TrainingConfig, base: ModelRef, env_names: Sequence[str], environ: Mapping[str, str]
+) -> str:
+    """The store's key of a training: its config, base, data, the files it names, versions and device."""
+    digests = {data.name: dataset_digest(Path(data.name)) for data in config.datasets}
+    for name, value in config.settings.items():
+        if isinstance(value, str) and value and name not in NOT_INPUTS and Path(value).exists():
+            digests[f"{name}: {value}"] = dataset_digest(Path(value))
+    wide = replace(config, environment=tuple(sorted({*config.environment, *env_names})))
+    return training_key(wide, base, digests, installed_versions(), training_device(config), environ)
 
 
 def training_device(config: TrainingConfig) -> str:
@@ -189,8 +220,14 @@ def measure_models(
 
     bits = plan.config.quantization_bits if plan.config else None
     evaluation = run.policy.evaluation
+    heard: list[str] = []
+
+    def warn(text: str) -> None:
+        heard.append(text)
+        shell.warn(text)
+
     with ModelSession(plan.base, tuned.model, evaluation, run.policy.trust, bits) as session:
-        measured = measure(tasks, session, run.store, evaluation, shell)
+        measured = measure(tasks, session, run.store, evaluation, replace(shell, warn=warn))
         settings = session.settings
     run.folder.write_measurements(measured.measurements)
     run.folder.write_record(ENVIRONMENT, describe_environment(find_device(evaluation.device)))
@@ -203,7 +240,7 @@ def measure_models(
         batch_size=evaluation.batch_size,
         salt=run.store.salt,
         created=shell.now(),
-        warnings=plan.warnings,
+        warnings=(*plan.warnings, *heard),
     )
     total = shell.clock() - run.started
     cost = cost_of(tuned, measured, total)
@@ -218,7 +255,10 @@ def config_ref(run: Run, plan: Plan) -> ConfigRef | None:
     if config is None:
         return None
     changed = () if plan.tuned else planned_overrides(config, plan.base, run.folder.training)
-    return ConfigRef(config.path, config.digest, config.method, config.trainer, config.base_model, changed)
+    method: str = config.method
+    if plan.tuned is not None and (plan.tuned.kind == "full") != (config.method == "full"):
+        method = plan.tuned.kind  # what was given is not what the config would make
+    return ConfigRef(config.path, config.digest, method, config.trainer, config.base_model, changed)
 
 
 def cost_of(tuned: TunedModel, measured: Measured, total_seconds: float) -> Cost:

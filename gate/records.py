@@ -154,6 +154,7 @@ class TrainingConfig:
     processes: int = 1
     trust_remote_code: bool = False
     environment: tuple[str, ...] = ()  # names of variables that the config reads or sets
+    environment_digest: str = ""  # of the values that it sets; they may be secrets and are not kept
     overrides: tuple[Override, ...] = ()
 
 

@@ -5,6 +5,7 @@ What TRL does with a config was read in TRL 1.16 (`trl/scripts/sft.py`, `trl/scr
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from collections.abc import Mapping
@@ -66,6 +67,7 @@ def read(file: YamlFile, base: str | None, trains: bool) -> TrainingConfig:
         processes=processes,
         trust_remote_code=bool(settings.get("trust_remote_code") or init.get("trust_remote_code")),
         environment=environment,
+        environment_digest=hashlib.sha256(repr(file.data.get("env")).encode()).hexdigest(),
     )
 
 

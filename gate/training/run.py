@@ -48,20 +48,22 @@ def train(
     environ: Mapping[str, str],
     env_names: Sequence[str] = (),
     timeout: float | None = None,
+    key: str = "",
     command: Command = child_command,
 ) -> TunedModel:
     """The model that `config` makes of `base`, proven complete, finite and of every step asked for.
 
-    `folder` belongs to one config, base and state of the training data; the log, the model and what a
-    later try resumes lie in it. A finished training there is returned and not repeated. `env_names` are
-    the policy's `trust.env`, `timeout` is in seconds.
+    The log, the model and what a later try resumes lie in `folder`. Only a try with the same config, base
+    and `key` (the digest of all else that changes the weights: data, versions, device) goes on from it; a
+    finished training is returned and not repeated. `env_names` are the policy's `trust.env`, `timeout` is
+    in seconds.
 
     Raises ConfigErrors (the file changed since it was read), UsageError and DataError (what the trainer
     refused), OutOfMemory, NonFiniteLoss, TrainingError, StoreError and Interrupted.
     """
     if config.trainer != trl.NAME:
         raise UsageError(f"training with {config.trainer} is not supported", hint="judge its model: --tuned")
-    fingerprint = _fingerprint(config, base)
+    fingerprint = _fingerprint(config, base, key)
     with ending_signals(), _disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         with alone(folder, waiting=lambda: progress.update(WHAT, 0, 0, "waiting for another run of it")):
@@ -179,8 +181,8 @@ def _copy_config(config: TrainingConfig, folder: Path) -> Path:
     return copy
 
 
-def _fingerprint(config: TrainingConfig, base: ModelRef) -> str:
-    parts = [config.digest, base.digest, config.processes, config.method]
+def _fingerprint(config: TrainingConfig, base: ModelRef, key: str) -> str:
+    parts = [config.digest, base.digest, config.processes, config.method, key]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 

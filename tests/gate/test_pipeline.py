@@ -26,7 +26,7 @@ from gate.errors import (
     together,
 )
 from gate.measure import Measured
-from gate.pipeline import CheckOptions, Run, check_config, cost_of, default_run_dir, fail
+from gate.pipeline import CheckOptions, Run, check_config, cost_of, default_run_dir, fail, key_of_training
 from gate.progress import SilentProgress
 from gate.records import Measurements, ModelRef, Policy, TrainingConfig, TrainingCost, TunedModel
 from gate.report import read_document
@@ -59,31 +59,60 @@ def options(**changed: Any) -> CheckOptions:
     return replace(CheckOptions(Path("configs/lora.yaml"), Path("thresholds.yaml")), **changed)
 
 
+@pytest.fixture
+def in_a_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A working folder with a config."""
+    monkeypatch.chdir(tmp_path)
+    Path("configs").mkdir()
+    Path("configs/lora.yaml").write_text("learning_rate: 1.0e-3")
+
+
+@pytest.mark.usefixtures("in_a_repository")
 def test_the_same_inputs_meet_in_the_same_folder() -> None:
     """Named after the config; equal inputs give an equal name, whatever the policy or the time limit is."""
-    first = default_run_dir(options(), config("sha256:1"))
-    assert first == default_run_dir(
-        options(train_timeout=60.0, thresholds=Path("b.yaml")), config("sha256:1")
-    )
+    first = default_run_dir(options())
+    assert first == default_run_dir(options(train_timeout=60.0, thresholds=Path("b.yaml")))
     assert first.parent == Path("ftgate-runs")
     assert first.name.startswith("lora-")
 
 
+@pytest.mark.usefixtures("in_a_repository")
 @pytest.mark.parametrize(
-    ("changed", "digest"),
-    [({}, "sha256:2"), ({"base": "other"}, "sha256:1"), ({"tuned": Path("out/lora")}, "sha256:1")],
+    ("changed", "content"),
+    [({}, "learning_rate: 2.0e-3"), ({"base": "other"}, ""), ({"tuned": Path("out/lora")}, "")],
     ids=["config", "base", "tuned"],
 )
-def test_other_inputs_lie_in_another_folder(changed: dict[str, Any], digest: str) -> None:
+def test_other_inputs_lie_in_another_folder(changed: dict[str, Any], content: str) -> None:
     """A changed config, base or tuned model never shares a folder with what was there before."""
-    before = default_run_dir(options(), config("sha256:1"))
-    assert default_run_dir(options(**changed), config(digest)) != before
+    before = default_run_dir(options())
+    if content:
+        Path("configs/lora.yaml").write_text(content)
+    assert default_run_dir(options(**changed)) != before
 
 
 def test_without_a_config_the_tuned_model_names_the_folder() -> None:
-    """`--tuned` and `--base` alone."""
-    found = default_run_dir(options(config=None, tuned=Path("out/lora"), base="base"), None)
-    assert found.name.startswith("lora-")
+    """`--tuned` and `--base` alone, and a config that cannot be read."""
+    assert default_run_dir(options(config=None, tuned=Path("out/lora"), base="base")).name.startswith("lora-")
+    assert default_run_dir(options(config=Path("nowhere.yaml"))).name.startswith("nowhere-")
+
+
+def key(config: TrainingConfig, base: ModelRef, *env_names: str, **environ: str) -> str:
+    """The key of a training."""
+    return key_of_training(config, base, env_names, environ)
+
+
+def test_files_and_values_that_a_config_names_are_in_the_key_of_its_training(tmp_path: Path) -> None:
+    """A chat template's content, the values of `env:`, those of the policy's `trust.env`."""
+    template = tmp_path / "template.jinja"
+    template.write_text("one")
+    base = ModelRef("base", "base", "sha256:" + "b" * 64)
+    plain = replace(config("sha256:1"), settings={"chat_template_path": str(template), "use_cpu": True})
+    first = key(plain, base)
+    assert key(plain, base) == first
+    assert key(replace(plain, environment_digest="other"), base) != first
+    assert key(plain, base, "RANDOM", RANDOM="1") != key(plain, base, "RANDOM", RANDOM="2")
+    template.write_text("two")
+    assert key(plain, base) != first
 
 
 def test_the_command_lines_minutes_are_seconds() -> None:

@@ -42,13 +42,14 @@ shutil.copytree(given["--model_name_or_path"], out)
 def run(make_config: Make, base: ModelRef, tmp_path: Path) -> Callable[..., TunedModel]:
     """Train with a child of the given code."""
 
-    def run(code: str) -> TunedModel:
+    def run(code: str, key: str = "") -> TunedModel:
         def command(job: Path) -> Sequence[str]:
             return [sys.executable, "-c", BEGIN + code, str(job)]
 
         config = make_config(max_steps=2)
         folder = tmp_path / "training"
-        return train(config, base, folder, progress=SilentProgress(), environ=os.environ, command=command)
+        quietly = SilentProgress()
+        return train(config, base, folder, progress=quietly, environ=os.environ, key=key, command=command)
 
     return run
 
@@ -73,6 +74,14 @@ def test_a_model_that_was_touched_is_trained_again(run: Callable[..., TunedModel
         file.write("\n")
     with pytest.raises(TrainingError, match="status 1"):
         run("raise SystemExit('needed')")
+
+
+def test_a_training_on_other_data_is_not_gone_on_with(run: Callable[..., TunedModel]) -> None:
+    """Config and base are the same; the key says that data, versions or device are not."""
+    first = run(MODEL + END, key="data as it was")
+    assert run("raise SystemExit('not needed')", key="data as it was").model == first.model
+    with pytest.raises(TrainingError, match="status 1"):
+        run("raise SystemExit('needed')", key="other data")
 
 
 @pytest.mark.parametrize(
