@@ -6,8 +6,9 @@ import functools
 import hashlib
 import inspect
 import json
+import os
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ from gate.records import Document, Request
 from gate.scoring import ChatTemplate
 
 FEWSHOT_SEED: int = DEFAULT_OTHER_SEED
+RUN_MARK = "policy.resolved.json"  # lies in every run's folder, and changes with each run
+MOST_FILES, MOST_BYTES = 20_000, 1 << 28  # below a task's folder; lm-eval's own have 963 files at most
 SHOWN = 2000  # characters of a rolling document that a report could show
 
 
@@ -176,7 +179,7 @@ def _canonical(value: Any) -> Any:
 
 
 def _code_of(function: Any) -> dict[str, str]:
-    """A function's name, and the digest of every Python file in the folder of its own."""
+    """A function's name, and the digest of every file in the folder of its own."""
     target = inspect.unwrap(getattr(function, "__func__", function))
     name = getattr(target, "__qualname__", type(target).__qualname__)
     try:
@@ -190,8 +193,30 @@ def _code_of(function: Any) -> dict[str, str]:
 
 
 def _folder_code(folder: Path) -> str:
-    """Code that a task names may import its neighbours, so the folder counts as a whole."""
-    digest = hashlib.sha256()
-    for path in sorted(folder.glob("*.py")):
-        digest.update(f"{path.name}\0".encode() + hashlib.sha256(path.read_bytes()).digest())
+    """Code that a task names may import its neighbours and read data beside it: the folder counts as a whole.
+
+    Raises DataError for a folder that is too big to be a task's own.
+    """
+    digest, read = hashlib.sha256(), 0
+    for count, path in enumerate(_task_files(folder), 1):
+        read += path.stat().st_size
+        if count > MOST_FILES or read > MOST_BYTES:
+            raise DataError(
+                f"{folder} holds a task's Python and too much beside it, all of which may change its answers",
+                hint="move the task and what it reads into a folder of its own",
+            )
+        name = path.relative_to(folder).as_posix()
+        digest.update(f"{name}\0".encode("utf-8", "surrogateescape"))
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()
+
+
+def _task_files(folder: Path) -> Iterator[Path]:
+    """Every file below a folder, in a fixed order; not what is hidden, compiled, or a run of ftgate."""
+    for place, folders, names in os.walk(folder):
+        if RUN_MARK in names:
+            folders.clear()
+            continue
+        folders[:] = sorted(each for each in folders if each != "__pycache__" and not each.startswith("."))
+        files = (Path(place, name) for name in sorted(names) if not name.startswith("."))
+        yield from (file for file in files if file.is_file())

@@ -10,7 +10,7 @@ from gate.errors import ConfigErrors, DataError, ModelError, Problem, UsageError
 from gate.fetch import fetch_dataset, fetch_model
 from gate.models import check_adapter_fits, check_same_family, inspect_model
 from gate.records import Dataset, ModelRef, TrainingConfig
-from gate.scoring import prove_weights
+from gate.scoring import prove_finite, prove_weights
 
 
 def find_base(
@@ -76,9 +76,10 @@ def find_tuned(folder: Path, base: ModelRef, *, remote_code: bool) -> ModelRef:
 
 
 def prove(base: ModelRef, tuned: ModelRef) -> None:
-    """Raise `ModelError` unless `tuned` fits `base`, is finite, and differs from it."""
+    """Raise `ModelError` unless `tuned` fits `base`, both are finite, and they differ."""
     if tuned.kind == "adapter":
-        check_adapter_fits(Path(tuned.path), Path(base.path))
+        check_adapter_fits(Path(tuned.path), Path(base.path), base.name)
     else:
         check_same_family(Path(base.path), Path(tuned.path))
+    prove_finite(Path(base.path))
     prove_weights(Path(base.path), Path(tuned.path))

@@ -2,32 +2,86 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
-from gate.errors import FAIL, PASS, ModelError, UsageError
+from gate.errors import FAIL, PASS, ConfigErrors, ModelError, Problem, UsageError
 from gate.models import digest_model, model_files
 from gate.policy import load_policy
-from gate.records import Flip, Policy, RunFacts, TaskInfo
+from gate.records import Evaluation, Flip, Plan, Policy, RunFacts, TaskInfo
 from gate.report import read_document, render
-from gate.runfolder import RunFolder
+from gate.runfolder import PLAN, RESOLVED_POLICY, RUN, VERDICT, RunFolder
 from gate.sealed import disk_errors
 from gate.shell import Shell
 from gate.store import Store, store_root
 from gate.verdict import Result, judge
+from gate.yamlfile import load_yaml
 
 
 def judge_run(run: Path, thresholds: Path | None, shell: Shell) -> Result:
     """Judge a run's stored measurements, under its own policy or under another.
 
-    Raises `UsageError` where the policy has a rule about something that was not measured.
+    Raises `UsageError` where the policy has a rule about something that was not measured, or not so.
     """
     folder = RunFolder.open(run)
-    policy = load_policy(thresholds) if thresholds else folder.read_record("policy.resolved.json", Policy)
-    facts = folder.read_record("run.json", RunFacts)
+    facts = _facts(folder)
+    if thresholds is None:
+        policy = folder.read_record(RESOLVED_POLICY, Policy)
+    else:
+        policy = load_policy(thresholds)
+        # The plan's policy is what was measured for; the resolved one may be of a later `judge`.
+        problems = measured_otherwise(policy, folder.read_record(PLAN, Plan).policy)
+        if problems:
+            file = load_yaml(thresholds)
+            raise ConfigErrors(
+                replace(each, line=each.line or file.line(*each.key.split("."))) for each in problems
+            )
     return judge_measurements(folder, policy, facts, shell, another_policy=thresholds is not None)
+
+
+def measured_otherwise(asked: Policy, measured: Policy) -> list[Problem]:
+    """Where `asked` wants other data than a run for the policy `measured` has: its measurements say nothing.
+
+    Metric, filter, limit and bounds are the verdict's affair. Paths are compared with links followed.
+    """
+    problems: list[Problem] = []
+
+    def compare(key: str, wants: object, has: object, line: int = 0) -> None:
+        if wants != has:
+            message = f"asks for {_said(wants)}, this run was measured with {_said(has)}"
+            problems.append(Problem(asked.path, message, line or None, key, "run the check again"))
+
+    for field in fields(Evaluation):
+        name = field.name
+        compare(f"evaluation.{name}", getattr(asked.evaluation, name), getattr(measured.evaluation, name))
+    compare("include", _real(asked.include), _real(measured.include))
+    before = {spec.id: spec for spec in measured.tasks}
+    for spec in asked.tasks:
+        was, line = before.get(spec.id), spec.place.line
+        if was is None:
+            compare(spec.id, spec.task, (), line)
+            continue
+        compare(f"{spec.id} path", _real((spec.path,)), _real((was.path,)), line)
+        compare(f"{spec.id} field", spec.text_field, was.text_field, line)
+        compare(f"{spec.id} system_instruction", spec.system_instruction, was.system_instruction, line)
+        if spec.num_fewshot is None:  # else the verdict compares it with what was measured
+            compare(f"{spec.id} num_fewshot", None, was.num_fewshot, line)
+        if spec.chat_template == "auto":
+            compare(f"{spec.id} chat_template", "auto", was.chat_template, line)
+    return problems
+
+
+def _real(paths: Sequence[str | None]) -> tuple[str, ...]:
+    return tuple(os.path.realpath(path) for path in paths if path)
+
+
+def _said(value: object) -> str:
+    if isinstance(value, tuple):
+        return ", ".join(value) or "nothing"
+    return "the default" if value is None else str(value)
 
 
 def judge_measurements(
@@ -115,6 +169,8 @@ def _copy_model(source: Path, dest: Path, digest: str) -> None:
 def keep_run(run: Path, release: bool, shell: Shell) -> None:
     """Mark the run's judged model as kept, or let it go and delete its files."""
     digest = read_document(_verdict_file(run)).tuned_digest
+    if not digest:
+        raise UsageError(f"the run in {run} judged no model", hint="look at its report.html for the reason")
     store = _store_of(run, shell)
     if not release:
         store.keep(digest)
@@ -125,8 +181,20 @@ def keep_run(run: Path, release: bool, shell: Shell) -> None:
     shell.say(f"{digest} was let go")
 
 
+def _facts(folder: RunFolder) -> RunFacts:
+    """The run's facts. Raises `UsageError` with the run's own error where it ended before there were any."""
+    if not (folder.path / RUN).is_file() and (folder.path / VERDICT).is_file():
+        error = read_document(folder.path / VERDICT).document.get("error")
+        if isinstance(error, dict):
+            raise UsageError(
+                f"the run in {folder.path} ended with an error: {error.get('message')}",
+                hint=str(error.get("hint") or "run the same `ftgate check` again"),
+            )
+    return folder.read_record(RUN, RunFacts)
+
+
 def _judged_model(run: Path, digest: str, shell: Shell) -> Path:
-    facts = RunFolder.open(run).read_record("run.json", RunFacts)
+    facts = RunFolder.open(run).read_record(RUN, RunFacts)
     stored = _store_of(run, shell).model_path(digest)
     for path in (stored, Path(facts.tuned_path)):
         if path.is_dir() and digest_model(path) == digest:
@@ -140,4 +208,4 @@ def _store_of(run: Path, shell: Shell) -> Store:
 
 
 def _verdict_file(path: Path) -> Path:
-    return path / "verdict.json" if path.is_dir() else path
+    return path / VERDICT if path.is_dir() else path

@@ -22,10 +22,11 @@ def build_plan(
     """Resolve a policy against its tasks, its base and what is to be judged.
 
     Raises `ConfigErrors` with every rule that these tasks cannot judge: a margin finer than one
-    document, a score that the metric cannot have, a task without documents.
+    document, a score that the metric cannot have, a task without documents; and where both models cannot be
+    measured as the training quantised its base.
     """
     infos = {info.task: info for info in tasks}
-    problems = [*_missing(policy, infos), *_trust(policy, config)]
+    problems = [*_missing(policy, infos), *_trust(policy, config), *_quantization(policy, config)]
     for rule in policy.rules:
         measured = _measured(rule, policy, infos)
         problems.extend(_rule_problem(policy, rule, text) for text in _doubts(rule, measured))
@@ -84,6 +85,22 @@ def _trust(policy: Policy, config: TrainingConfig | None) -> Iterator[Problem]:
         line = next((n for key, n in config.lines.items() if key.endswith("trust_remote_code")), None)
         hint = "set `trust: {remote_code: true}` in the policy, or leave it out here"
         yield Problem(config.path, "the policy does not allow remote code", line, "trust_remote_code", hint)
+
+
+def _quantization(policy: Policy, config: TrainingConfig | None) -> Iterator[Problem]:
+    if policy.evaluation.quantization != "match_training":
+        return
+    if config is None:
+        hint = "name the config beside --tuned, or leave `quantization` out"
+        message = "`match_training` needs the training config, and none was given"
+        yield Problem(policy.path, message, None, "evaluation.quantization", hint)
+    elif config.quantization_bits == 4:
+        plain = {"bnb_4bit_quant_type": "nf4", "use_bnb_nested_quant": False}
+        for key, value in plain.items():
+            if (asked := config.settings.get(key, value)) != value:
+                message = f"{asked} cannot be matched: only plain NF4 and int8 are measured in this version"
+                hint = "leave `evaluation: {quantization: match_training}` out of the policy"
+                yield Problem(config.path, message, config.lines.get(key), key, hint)
 
 
 def _measured(rule: Rule, policy: Policy, infos: Mapping[str, TaskInfo]) -> tuple[TaskInfo, ...]:

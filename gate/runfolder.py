@@ -28,6 +28,7 @@ PLAN, RUN, ENVIRONMENT = "plan.json", "run.json", "environment.json"
 MEASUREMENTS, FLIPS, TRAINING = "measurements.json", "flips.parquet", "training"
 _RESULTS = (VERDICT, HTML, COMMENT, JUNIT, RUN, MEASUREMENTS, FLIPS)
 _MARKS = (RESOLVED_POLICY, RESOLVED_CONFIG, PLAN, RUN, MEASUREMENTS, ENVIRONMENT, VERDICT)
+SECRET, LEFT_OUT = ("env", "hub_token"), "<left out>"
 _LONGEST_NAME = 150  # most file systems allow 255 bytes
 
 
@@ -132,9 +133,12 @@ class RunFolder:
         self.write(VERDICT, report.document)
 
     def write_config(self, config: TrainingConfig | None) -> None:
-        """Keep the training config, if there is one, as its team wrote it and as it was understood."""
+        """Keep the training config, if there is one, as its team wrote it and as it was understood.
+
+        Tokens and the values of variables are left out: run folders are handed around.
+        """
         if config is not None:
-            self._keep_source(config.path, CONFIG)
+            self._keep_source(config.path, CONFIG, config)
             self.write_record(RESOLVED_CONFIG, config)
 
     def write_policy(self, policy: Policy) -> None:
@@ -142,11 +146,11 @@ class RunFolder:
         self._keep_source(policy.path, POLICY)
         self.write_record(RESOLVED_POLICY, policy)
 
-    def _keep_source(self, source: str, name: str) -> None:
+    def _keep_source(self, source: str, name: str, config: TrainingConfig | None = None) -> None:
         if source and Path(source).is_file():
             with disk_errors(f"read {source}"):
                 content = Path(source).read_bytes()
-            self.write(name, content)
+            self.write(name, without_secrets(content, config) if config else content)
 
     # ── Records ──────────────────────────────────────────────────────────────────────────────────
 
@@ -255,6 +259,24 @@ class RunFolder:
             f"{self.path / name} is damaged: {why}",
             hint="run the same `ftgate check` again; what the store holds is not measured again",
         )
+
+
+def without_secrets(content: bytes, config: TrainingConfig) -> bytes:
+    """A config's text with `<left out>` for its token and its variables' values; else the same bytes.
+
+    All lines up to the next key's go, whatever the value's style; a mapping on one line goes whole.
+    """
+    tops = {key: line for key, line in config.lines.items() if "." not in key and "[" not in key}
+    if not (secret := {tops[key]: key for key in SECRET if key in tops}):
+        return content
+    lines = content.splitlines(keepends=True)
+    starts = sorted(set(tops.values()))
+    for start in sorted(secret, reverse=True):
+        after = next((line for line in starts if line > start), len(lines) + 1)
+        key = secret[start]
+        names = "".join(f"\n  {name}: {LEFT_OUT}" for name in config.environment) if key == "env" else ""
+        lines[start - 1 : after - 1] = [f"{key}:{names or f' {LEFT_OUT}'}\n".encode()]
+    return b"".join(lines)
 
 
 def _is_run(path: Path) -> bool:

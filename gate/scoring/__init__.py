@@ -7,7 +7,7 @@ from gate.scoring.blocks import block_key, make_blocks
 from gate.scoring.chat import ChatTemplate
 from gate.scoring.protocol import Scorer, Side
 from gate.scoring.session import ModelSession
-from gate.scoring.weights import check_applied, prove_weights
+from gate.scoring.weights import check_applied, prove_finite, prove_weights
 
 __all__ = [
     "ChatTemplate",
@@ -17,5 +17,6 @@ __all__ = [
     "block_key",
     "check_applied",
     "make_blocks",
+    "prove_finite",
     "prove_weights",
 ]

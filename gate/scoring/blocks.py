@@ -9,29 +9,33 @@ from collections.abc import Mapping, Sequence
 
 from gate.records import Block
 
+LIMIT_SEED = b"ftgate-limit"
+
 
 def make_blocks(
     task_id: str, leaf: str, hashes: Sequence[str], salt: bytes, planned: int, size: int = 32
 ) -> tuple[Block, ...]:
-    """Blocks of `size` documents in a random order of the leaf's documents; the first `planned` of them.
+    """Blocks of `size` documents in a random order of `planned` of the leaf's documents.
 
-    The order is by HMAC-SHA256 under the secret salt: a uniformly random permutation to anyone without it,
-    the same for both models and for every task that holds the leaf. A limit is therefore a random subset,
-    and its whole blocks are those of the full run. Duplicates differ by their number.
-    Raises ValueError where more documents are planned than there are.
+    A limit draws with a fixed, public seed: the documents of the smallest SHA-256, a random subset that is
+    the same on every machine and in every run, and grows with the limit. The order is by HMAC-SHA256 under
+    the secret salt: a uniformly random permutation to anyone without it, the same for both models and for
+    every task that holds the leaf. Duplicates differ by their number. Raises ValueError
+    where more documents are planned than there are.
     """
     if not 0 <= planned <= len(hashes):
         raise ValueError(f"{planned} of {len(hashes)} documents of {leaf} planned")
-    keys = [_place(salt, leaf, each, number) for number, each in enumerate(hashes)]
-    order = sorted(range(len(hashes)), key=keys.__getitem__)[:planned]
+    names = [json.dumps([leaf, each, number]).encode() for number, each in enumerate(hashes)]
+    drawn = sorted(range(len(hashes)), key=lambda number: _draw(names[number]))[:planned]
+    order = sorted(drawn, key=lambda number: hmac.digest(salt, names[number], "sha256"))
     return tuple(
         Block(task=task_id, leaf=leaf, index=start // size, documents=tuple(order[start : start + size]))
         for start in range(0, planned, size)
     )
 
 
-def _place(salt: bytes, leaf: str, document: str, number: int) -> bytes:
-    return hmac.digest(salt, json.dumps([leaf, document, number]).encode(), "sha256")
+def _draw(name: bytes) -> bytes:
+    return hashlib.sha256(LIMIT_SEED + name).digest()
 
 
 def block_key(parts: Mapping[str, str]) -> str:

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
+from transformers import LogitsProcessor, LogitsProcessorList
 
 from gate.errors import MeasurementError, OutOfMemory
 from gate.records import Request, Response
@@ -24,6 +25,18 @@ from gate.scoring.settings import Settings
 from gate.scoring.tokenizing import check_start
 
 SEED = 1234  # lm-eval's; set before each block, so that a sampled answer does not depend on the order
+
+
+OVERFLOWS = "the model overflows in its dtype; try `evaluation: {dtype: float32}`"
+
+
+class FiniteLogits(LogitsProcessor):
+    """Changes no logits; raises MeasurementError where one is NaN or +inf, and a text would be arbitrary."""
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        if not bool((scores < math.inf).all()):  # transformers itself sets forbidden tokens to -inf
+            raise MeasurementError("a generated text rests on logits that are not finite", hint=OVERFLOWS)
+        return scores
 
 
 class HarnessModel(HFLM):  # type: ignore[misc]
@@ -54,6 +67,11 @@ class HarnessModel(HFLM):  # type: ignore[misc]
 
     def _loglikelihood_tokens(self, requests: Any, disable_tqdm: bool = True, **kwargs: Any) -> Any:
         return super()._loglikelihood_tokens(requests, disable_tqdm=True, **kwargs)
+
+    def _model_generate(self, *args: Any, **kwargs: Any) -> Any:
+        return super()._model_generate(
+            *args, logits_processor=LogitsProcessorList([FiniteLogits()]), **kwargs
+        )
 
 
 def harness_model(loaded: Loaded, settings: Settings, batch_size: int) -> HarnessModel:
@@ -92,7 +110,7 @@ def answer(model: HarnessModel, requests: Sequence[Request], device_name: str) -
         if given.logprob is not None and not math.isfinite(given.logprob):
             raise MeasurementError(
                 f"a log-likelihood is {given.logprob}: {requests[place].context[-60:]!r}",
-                hint="the model overflows in its dtype; try `evaluation: {dtype: float32}`",
+                hint=OVERFLOWS,
             )
     return [answers[place] for place in range(len(requests))]
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from gate.errors import ModelError
-from gate.models import has_tokenizer
+from gate.errors import MeasurementError, ModelError
+from gate.models import digest_model, has_tokenizer
 from gate.records import Evaluation, ModelRef, Request, Response, Trust
 from gate.scoring import settings as settings_room
 from gate.scoring.chat import ChatTemplate, chat_template
@@ -171,8 +171,12 @@ class Shelf:
         if side == "tuned" and self.tuned.kind == "adapter":
             base, self.model, self.side = self.model, None, None
             bare = base if base is not None else loading.load_full(self.base, self.settings, code)
-            return loading.put_adapter_on(bare, self.tuned)
-        return loading.load_full(self.ref(side), self.settings, code)
+            require_unchanged(self.base)
+            model = loading.put_adapter_on(bare, self.tuned)
+        else:
+            model = loading.load_full(self.ref(side), self.settings, code)
+        require_unchanged(self.ref(side))
+        return model
 
     def clear(self) -> None:
         """Take the model out of memory."""
@@ -182,6 +186,18 @@ class Shelf:
             self.model, self.side = None, None
             self.harnesses.clear()
             loading.free()
+
+
+def require_unchanged(model: ModelRef) -> None:
+    """Raises MeasurementError where a model's files are no longer those that its digest stands for.
+
+    Answers are stored under that digest: those of other files would be found again in later runs.
+    """
+    if digest_model(Path(model.path)) != model.digest:
+        raise MeasurementError(
+            f"the files of {model.name} changed while the run was going on",
+            hint="run again once nothing writes to that folder any more",
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -65,12 +66,21 @@ def check_same_reading(
 ) -> None:
     """Raises NotLikeForLike with the first text that the two tokenizers read as other tokens.
 
-    Texts that hold a token which the tuned model appended are meant to be read differently, and pass.
+    Tokens that were added to the tuned tokenizer are meant to be read differently: a text that holds some is
+    compared piece by piece between them. One of less than two characters would cut every text to nothing.
     """
     known = base.get_vocab()
-    appended = [token for token in tuned.get_vocab() if token not in known]
+    appended = [token for token in tuned.get_added_vocab() if token not in known]
+    for token in appended:
+        if len(token.strip()) < 2:
+            raise NotLikeForLike(
+                f"the tuned model's tokenizer appended {token!r}, which ordinary texts are full of",
+                hint="appended tokens need two characters or more that are not whitespace",
+            )
+    # The longest first: one token may begin with another.
+    between = re.compile("|".join(map(re.escape, sorted(appended, key=len, reverse=True))) or r"(?!)")
     for some in batched(texts, READ_AT_ONCE):
-        plain = [text for text in some if not any(token in text for token in appended)]
+        plain = [piece for text in some for piece in between.split(text) if piece or not text]
         pairs = zip(plain, _read(base, plain), _read(tuned, plain), strict=True)
         for text, ours, theirs in pairs:
             if ours != theirs:

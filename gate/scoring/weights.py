@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import torch
 
 SAME = "base and tuned are the same weights"
+DIVERGED = "the training diverged; lower the learning rate or train in another dtype"
 
 
 def prove_weights(base: Path, tuned: Path) -> None:
@@ -33,6 +34,12 @@ def prove_weights(base: Path, tuned: Path) -> None:
         raise ModelError(
             reason, hint="was anything trained? check the learning rate and which model was saved"
         )
+
+
+def prove_finite(path: Path) -> None:
+    """Raises ModelError where a weight of the model in `path` is NaN or infinite; reads tensor by tensor."""
+    for name, weight in _tensors(path):
+        _require_finite(name, weight, path, hint="the file is damaged; save or fetch it again")
 
 
 def _finite_model_differs(base: Path, tuned: Path) -> bool:
@@ -64,12 +71,9 @@ def _finite_adapter_is_active(adapter: Path) -> bool:
     return whole or not all(zero.values())
 
 
-def _require_finite(name: str, weight: torch.Tensor, path: Path) -> None:
+def _require_finite(name: str, weight: torch.Tensor, path: Path, hint: str = DIVERGED) -> None:
     if weight.is_floating_point() and not bool(weight.float().isfinite().all()):
-        raise ModelError(
-            f"NaN or infinite weights in {name} of {path}",
-            hint="the training diverged; lower the learning rate or train in another dtype",
-        )
+        raise ModelError(f"NaN or infinite weights in {name} of {path}", hint=hint)
 
 
 def _places(path: Path, stack: ExitStack) -> dict[str, Any]:

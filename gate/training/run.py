@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -144,6 +145,7 @@ def _follow(
         )
     finally:
         progress.done(WHAT)
+        Path(job.config).unlink(missing_ok=True)  # it may hold a token
 
 
 def _accept(ended: Ended, job: Job, config: TrainingConfig, base: ModelRef, folder: Path) -> TunedModel:
@@ -169,7 +171,10 @@ def _accept(ended: Ended, job: Job, config: TrainingConfig, base: ModelRef, fold
 
 
 def _copy_config(config: TrainingConfig, folder: Path) -> Path:
-    """A copy of the config's very bytes: what was read, checked and digested is what is trained."""
+    """A copy of the config's very bytes: what was read, checked and digested is what is trained.
+
+    It may hold tokens, so that only its owner can read it, and it goes when the training ends.
+    """
     try:
         content = Path(config.path).read_bytes()
     except OSError as error:
@@ -177,7 +182,8 @@ def _copy_config(config: TrainingConfig, folder: Path) -> Path:
     if hashlib.sha256(content).hexdigest() != config.digest:
         raise ConfigErrors([Problem(config.path, "has changed since it was read", hint="run again")])
     copy = folder / "config.yaml"
-    copy.write_bytes(content)
+    with open(copy, "wb", opener=lambda path, flags: os.open(path, flags, 0o600)) as out:
+        out.write(content)
     return copy
 
 

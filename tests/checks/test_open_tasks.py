@@ -208,17 +208,28 @@ def test_repeats_are_asked_and_filtered_as_one_document(evals):
     assert leaf.evaluate(0, [Response(text=t) for t in ("1", "7", "7")]).values == {"exact_match,maj": 0.0}
 
 
-@pytest.mark.parametrize("change", ["data", "yaml", "code", "shots", "system", "metric"])
+@pytest.mark.parametrize("change", ["data", "yaml", "code", "lookup", "shots", "system", "metric"])
 def test_digest_covers_what_changes_the_answer(evals, change):
-    """Data, YAML, code beside it, examples, system instruction and the judged metric; and nothing else."""
+    """Data, YAML, code and what it may read beside it, examples, system instruction, metric; nothing else."""
     evals("scores.py", "def right(doc, results):\n    return {'acc': 1.0, 'em': 0.0}\n")
     text = CHOICES.replace("num_fewshot: 0", "process_results: !function scores.right") + (
         "    metric_list: [{{metric: acc, aggregation: mean, higher_is_better: true},"
         " {{metric: em, aggregation: mean, higher_is_better: true}}]\n".replace("true},", "true}},")
     )
     evals("mine.yaml", text)
+    lookup = evals.folder / "tables" / "lookup.json"
+    lookup.parent.mkdir()
+    lookup.write_text('{"yes": 1}')
     spec = {"metric": "acc"}
     before = open_one(evals, "mine", **spec).build(None).info.digest
+    for other in (
+        "__pycache__/scores.pyc",
+        ".git/HEAD",
+        "runs/a/policy.resolved.json",
+        "runs/a/verdict.json",
+    ):
+        (evals.folder / other).parent.mkdir(parents=True, exist_ok=True)
+        (evals.folder / other).write_text("of no account")
     assert open_one(evals, "mine", **spec).build(None).info.digest == before
     if change == "data":
         (evals.folder / "rows.jsonl").write_text('{"n": "1"}\n{"n": "2"}\n{"n": "4"}\n')
@@ -226,6 +237,8 @@ def test_digest_covers_what_changes_the_answer(evals, change):
         evals("mine.yaml", text.replace('"no"]', '"nay"]'))
     elif change == "code":
         evals("scores.py", "def right(doc, results):\n    return {'acc': 0.5, 'em': 0.0}\n")
+    elif change == "lookup":
+        lookup.write_text('{"yes": 2}')
     elif change == "shots":
         spec["num_fewshot"] = 1
     elif change == "system":

@@ -162,13 +162,17 @@ def test_judging_again_needs_no_model_and_little_time(copied, policy, light) -> 
 
 
 def test_a_policy_that_asks_for_more_than_was_measured_is_refused(copied, policy) -> None:
-    """Exit 2 with the rule's line; the run keeps the verdict and the policy that it had."""
+    """More tasks, another dtype: exit 2 with the line; the run keeps its verdict and its policy."""
     before = (copied.path / "run/verdict.json").read_bytes()
     copied.write("more.yaml", "version: 1\ngeneral:\n  tasks:\n    - {task: hellaswag, max_drop: 0.1}\n")
     done = copied.ftgate("judge", "run", "--thresholds", "more.yaml")
     assert done.returncode == 2, done.stdout + done.stderr
     assert "hellaswag" in done.stderr
     assert "more.yaml:4" in done.stderr
+    copied.write("other.yaml", {**policy, "evaluation": {**policy["evaluation"], "dtype": "bfloat16"}})
+    other = copied.ftgate("judge", "run", "--thresholds", "other.yaml")
+    assert other.returncode == 2, other.stdout + other.stderr
+    assert "other.yaml:1: evaluation.dtype: asks for bfloat16, " in other.stderr
     again = copied.ftgate("report", "run")
     assert again.returncode == 0, again.stderr
     assert (copied.path / "run/verdict.json").read_bytes() == before

@@ -309,6 +309,33 @@ def test_adapter_of_another_base(shapes: Mapping[str, tuple[int, ...]], named: s
         check_adapter_fits(make_adapter(tmp_path / "a", shapes), base)
 
 
+def adapter_of(folder: Path, named: str) -> Path:
+    adapter = make_adapter(folder / "adapter", lora("model.layers.0.self_attn.q_proj", 2, 4))
+    edit(adapter / "adapter_config.json", base_model_name_or_path=named)
+    return adapter
+
+
+@pytest.mark.parametrize(
+    "named", ["", "org/base", "elsewhere/base", "/gone/trained-from", "./gone", "plain", "{base}", "{copy}"]
+)
+def test_adapter_that_names_this_base(named: str, tmp_path: Path) -> None:
+    """The base's name, its folder, a copy of it, or a folder that is not here."""
+    base, copy = make_model(tmp_path / "base"), tmp_path / "copy"
+    shutil.copytree(base, copy)
+    check_adapter_fits(adapter_of(tmp_path, named.format(base=base, copy=copy)), base, "org/base")
+
+
+@pytest.mark.parametrize("named", ["org/sibling", "{sibling}"])
+def test_adapter_that_names_another_base(named: str, tmp_path: Path) -> None:
+    """Equal shapes do not make a sibling the base: both are named."""
+    base, sibling = make_model(tmp_path / "base"), make_model(tmp_path / "sibling")
+    edit(sibling / "config.json", rope_theta=7)
+    named = named.format(sibling=sibling)
+    with pytest.raises(ModelError, match=f"tuned from {named}, and not from the base org/base") as caught:
+        check_adapter_fits(adapter_of(tmp_path, named), base, "org/base")
+    assert "base_model_name_or_path" in caught.value.hint
+
+
 def test_adapter_with_another_vocabulary(tmp_path: Path) -> None:
     """An adapter's own tokenizer must keep the base's ids."""
     base = make_model(tmp_path / "base")

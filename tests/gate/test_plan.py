@@ -8,7 +8,18 @@ from hypothesis import strategies as st
 
 from gate.errors import ConfigErrors
 from gate.plan import allocate_limit, build_plan, finest_step
-from gate.records import Leaf, ModelRef, Place, Policy, Rule, TaskInfo, TaskSpec, TrainingConfig, Trust
+from gate.records import (
+    Evaluation,
+    Leaf,
+    ModelRef,
+    Place,
+    Policy,
+    Rule,
+    TaskInfo,
+    TaskSpec,
+    TrainingConfig,
+    Trust,
+)
 
 BASE = ModelRef("base", "/base", "d")
 CONFIG = TrainingConfig(
@@ -141,6 +152,37 @@ def test_remote_code_needs_the_policy() -> None:
     (found,) = problems(asked, task, config=CONFIG)
     assert found.startswith("c.yaml:7: trust_remote_code: the policy does not allow remote code")
     assert problems(replace(asked, trust=Trust(remote_code=True)), task, config=CONFIG) == []
+
+
+MATCH = Evaluation(quantization="match_training")
+QLORA = replace(CONFIG, method="qlora", quantization_bits=4, trust_remote_code=False)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (None, "t.yaml: evaluation.quantization: `match_training` needs the training config"),
+        (replace(QLORA, method="full", quantization_bits=None), ""),
+        (QLORA, ""),
+        (replace(QLORA, settings={"bnb_4bit_quant_type": "nf4", "use_bnb_nested_quant": False}), ""),
+        (replace(QLORA, quantization_bits=8, settings={"use_bnb_nested_quant": True}), ""),
+        (
+            replace(QLORA, settings={"bnb_4bit_quant_type": "fp4"}),
+            "c.yaml: bnb_4bit_quant_type: fp4 cannot be",
+        ),
+        (
+            replace(QLORA, settings={"use_bnb_nested_quant": True}),
+            "True cannot be matched: only plain NF4 and int8 are measured",
+        ),
+    ],
+)
+def test_quantisation_that_cannot_be_matched(config: TrainingConfig | None, message: str) -> None:
+    """`match_training` without a training to match, or with one that is quantised in another way."""
+    asked, task = policy(drop("a", 0.02)), info("general/a", 100)
+    found = problems(replace(asked, evaluation=MATCH), task, config=config)
+    assert message in "".join(found)
+    assert bool(found) is bool(message)
+    assert problems(asked, task, config=config) == []
 
 
 def test_a_limit_is_said_loudly() -> None:

@@ -19,6 +19,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gate.configs import load_config
 from gate.environment import Device, Environment
 from gate.errors import StoreError, UsageError
 from gate.records import (
@@ -354,6 +355,34 @@ def test_inputs_and_reports_lie_as_they_are(tmp_path: Path) -> None:
     assert (folder.path / "policy.yaml").read_bytes() == source.read_bytes()
     assert (folder.path / "report.html").read_text(encoding="utf-8") == "<p>ä</p>"
     assert {"verdict.json", "comment.md", "junit.xml"} <= {path.name for path in folder.path.iterdir()}
+
+
+TOP = "model_name_or_path: base\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        (f"{TOP}hub_token: s3cret\nseed: 1\n", f"{TOP}hub_token: <left out>\nseed: 1\n"),
+        (f"{TOP}seed: 1\r\n'hub_token': >-\r\n  s3cret", f"{TOP}seed: 1\r\nhub_token: <left out>\n"),
+        (
+            f"env: {{A: s3cret,\n B: s3cret}}\nhub_token: s3cret  # s3cret\n{TOP}",
+            f"env:\n  A: <left out>\n  B: <left out>\nhub_token: <left out>\n{TOP}",
+        ),
+        (f"{TOP}env:\n  # s3cret\n  A: |\n   s3cret\n\n   s3cret\n", f"{TOP}env:\n  A: <left out>\n"),
+        (f"# \u2028# ä\n{TOP}hub_token: s3cret\n", f"# \u2028# ä\n{TOP}hub_token: <left out>\n"),
+        ('{"model_name_or_path": "base", "hub_token": "s3cret"}', "hub_token: <left out>\n"),
+    ],
+    ids=["plain", "folded", "flow", "block", "separator", "json"],
+)
+def test_secrets_of_a_config_are_left_out(text: str, kept: str, tmp_path: Path) -> None:
+    """No token and no variable's value, however it is written, in any file of the folder."""
+    source = tmp_path / "sft.yaml"
+    source.write_bytes(text.encode())
+    folder = RunFolder.begin(tmp_path / "run")
+    folder.write_config(load_config(source, trains=False, base="base"))
+    assert (folder.path / "config.yaml").read_bytes() == kept.encode()
+    assert not [path for path in folder.path.iterdir() if b"s3cret" in path.read_bytes()]
 
 
 # ── Damage ───────────────────────────────────────────────────────────────────────────────────────

@@ -27,13 +27,27 @@ def test_blocks_hold_every_document_once() -> None:
     assert {(block.task, block.leaf) for block in blocks} == {("general/task", "leaf")}
 
 
-def test_a_limit_is_the_beginning_of_the_full_order() -> None:
-    """A limited run shares its whole blocks with the full one."""
-    full = make_blocks("general/task", "leaf", HASHES, b"salt", 100)
-    limited = make_blocks("general/task", "leaf", HASHES, b"salt", 70)
-    assert limited[:2] == full[:2]
-    assert limited[2].documents == full[2].documents[:6]
+def test_a_limit_draws_the_same_documents_whatever_the_salt() -> None:
+    """Emptying the store, which draws a new salt, cannot draw other documents; only their order changes."""
+    drawn = order(planned=70)
+    assert len(set(drawn)) == 70
+    assert set(order(planned=70, salt=b"other")) == set(drawn) != set(range(70))
+    assert order(planned=70, salt=b"other") != drawn
+    assert drawn == [number for number in order() if number in set(drawn)]
+    assert set(order(planned=20)) < set(drawn)
+    assert set(order(planned=70, leaf="other")) != set(drawn)
     assert make_blocks("t", "leaf", HASHES, b"salt", 0) == ()
+
+
+def test_a_limit_draws_uniformly() -> None:
+    """Over 20,000 leaves each of 5 documents is among the two drawn equally often.
+
+    The counts have a standard deviation of 69; five of them are allowed.
+    """
+    drawn = Counter(
+        number for leaf in range(20_000) for number in order(HASHES[:5], planned=2, leaf=str(leaf))
+    )
+    assert all(abs(drawn[number] - 8_000) < 5 * 69 for number in range(5))
 
 
 def test_the_order_depends_on_salt_leaf_and_content_alone() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -328,10 +329,31 @@ def test_texts_read_as_other_tokens_are_not_like_for_like(
     model, tokenizer = maker.load()
     tokenizer.add_special_tokens({"additional_special_tokens": ["<|user|>"]})
     model.resize_token_embeddings(len(tokenizer))
-    session(base, maker.save("grown", model, tokenizer)).check_like_for_like(requests)
+    grown = maker.save("grown", model, tokenizer)
+    session(base, grown).check_like_for_like(requests)
+    session(base, grown).check_like_for_like([Request("loglikelihood", "<|user|>", "")])
+    cut = maker.copy("cut", Path(grown.path))
+    edit_tokenizer(cut, lambda whole: whole["model"].update(merges=whole["model"]["merges"][:100]))
+    with pytest.raises(NotLikeForLike, match="'Hello ' as other tokens"):
+        session(base, inspect_model(cut, "cut")).check_like_for_like(requests[:1])
     with_its_own = session(base, inspect_model(maker.copy("copied"), "copied"))
     with_its_own.check_like_for_like(iter([]))
     assert with_its_own.loaded is None
+
+
+@pytest.mark.parametrize(("token", "fine"), [("zebra", True), ("€", False), (" \n ", False)])
+def test_appended_words(token: str, fine: bool, base: ModelRef, maker: Any) -> None:
+    """A word may be appended, and texts around it must read the same; not a letter or whitespace."""
+    model, tokenizer = maker.load()
+    tokenizer.add_tokens([token])
+    model.resize_token_embeddings(len(tokenizer))
+    both = session(base, maker.save("grown", model, tokenizer))
+    texts = [Request("loglikelihood", "Hello, zebra and", " friends")]
+    if fine:
+        both.check_like_for_like(texts)
+        return
+    with pytest.raises(NotLikeForLike, match=f"appended {re.escape(repr(token))}"):
+        both.check_like_for_like(texts)
 
 
 def test_chat_templates(base: ModelRef, maker: Any) -> None:
@@ -400,6 +422,25 @@ def test_numbers_that_are_not_finite(base: ModelRef, maker: Any) -> None:
         model.model.norm.weight.fill_(math.inf)
     broken = maker.save("broken", model, tokenizer)
     with session(base, broken) as both, pytest.raises(MeasurementError, match="log-likelihood is nan"):
+        both.scorer("tuned").score(LIKELIHOODS)
+    with session(base, broken) as both, pytest.raises(MeasurementError, match="logits that are not finite"):
+        both.scorer("tuned").score(GENERATED)
+
+
+@pytest.mark.parametrize("changed", ["full", "adapter", "the adapter's base"])
+def test_files_that_changed_after_the_plan(
+    changed: str, base: ModelRef, adapter_and_merged: tuple[ModelRef, ModelRef], maker: Any
+) -> None:
+    """Answers of other weights are never given, and so never stored, under the planned model's digest."""
+    first = inspect_model(maker.copy("base"), "first")
+    tuned = inspect_model(maker.copy("full"), "full")
+    if changed != "full":
+        tuned = inspect_model(maker.copy("adapter", Path(adapter_and_merged[0].path)), "adapter")
+    moved = Path((first if "base" in changed else tuned).path)
+    file = next(moved.glob("*.safetensors"))
+    tensors = load_file(file)
+    save_file({name: tensor * 1.5 for name, tensor in tensors.items()}, file, metadata={"format": "pt"})
+    with session(first, tuned) as both, pytest.raises(MeasurementError, match="changed while the run"):
         both.scorer("tuned").score(LIKELIHOODS)
 
 

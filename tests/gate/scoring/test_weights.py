@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,8 +13,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from gate.errors import MeasurementError, ModelError
+from gate.inputs import prove
 from gate.records import BlockResult, ModelRef, Response
-from gate.scoring import check_applied, prove_weights
+from gate.scoring import check_applied, prove_finite, prove_weights
 
 
 def rewrite(folder: Path, change: Callable[[dict[str, torch.Tensor]], None]) -> None:
@@ -65,6 +68,28 @@ def test_nan_weights_are_named(base: ModelRef, demo_copy: Callable[[str], Path])
     rewrite(tuned, poison)
     with pytest.raises(ModelError, match=r"NaN or infinite weights in model\.norm\.weight"):
         prove_weights(Path(base.path), tuned)
+
+
+def test_a_base_with_nan_is_refused_under_either_kind(
+    base: ModelRef,
+    tuned_full: ModelRef,
+    adapter_and_merged: tuple[ModelRef, ModelRef],
+    demo_copy: Callable[[str], Path],
+    tmp_path: Path,
+) -> None:
+    """Under a finite fine-tune or adapter, a base with one NaN would make every comparison meaningless."""
+    prove_finite(Path(base.path))
+    broken = demo_copy("broken")
+    rewrite(broken, poison)
+    adapter = tmp_path / "adapter"
+    shutil.copytree(adapter_and_merged[0].path, adapter)
+    config = json.loads((adapter / "adapter_config.json").read_text())
+    config["base_model_name_or_path"] = None  # it fits whatever has the shapes
+    (adapter / "adapter_config.json").write_text(json.dumps(config))
+    for tuned in (tuned_full, replace(adapter_and_merged[0], path=str(adapter))):
+        prove(base, tuned)
+        with pytest.raises(ModelError, match=r"NaN or infinite weights in model\.norm\.weight of .*broken"):
+            prove(replace(base, path=str(broken)), tuned)
 
 
 def test_adapter_with_nan_or_without_effect(

@@ -66,6 +66,17 @@ def test_a_proven_training_leaves_a_model_and_its_cost(run: Callable[..., TunedM
     assert not names & {"training_args.bin", "checkpoint-2"}
 
 
+def test_the_trainers_config_is_its_own_and_goes_with_it(
+    run: Callable[..., TunedModel], tmp_path: Path
+) -> None:
+    """The very bytes, which may hold a token: nobody else can read them, and they do not stay."""
+    seen = tmp_path / "seen"
+    look = f"pathlib.Path({str(seen)!r}).write_text(oct(pathlib.Path(job['config']).stat().st_mode))\n"
+    run(look + MODEL + END)
+    assert seen.read_text() == "0o100600"
+    assert not (tmp_path / "training" / "config.yaml").exists()
+
+
 def test_a_model_that_was_touched_is_trained_again(run: Callable[..., TunedModel]) -> None:
     """A finished training is returned only while its model's digest is the recorded one."""
     first = run(MODEL + END)
