@@ -1,0 +1,126 @@
+"""Findings, and what a verdict names beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from gate.records.policy import NOWHERE, Bound, Place
+from gate.records.training import Override
+
+FindingOutcome = Literal["pass", "fail", "undecided", "reported"]
+Outcome = Literal["pass", "fail", "undecided", "error"]
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """`about` "benchmark": remaining uncertainty of the full benchmark's own number, zero-width
+    when all of it was scored; "population": benchmark noise, about the documents' population."""
+
+    low: float
+    high: float
+    level: float
+    about: Literal["benchmark", "population"]
+    method: str
+    simultaneous: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One rule's estimate and outcome. `interval` is of `difference`, or of `tuned` for min_score."""
+
+    rule: str
+    kind: str
+    check: str
+    task: str
+    metric: str
+    filter: str
+    unit: str
+    bound: Bound
+    base: float
+    tuned: float
+    difference: float
+    interval: Interval
+    margin: float | None
+    outcome: FindingOutcome
+    documents_scored: int
+    documents_total: int
+    higher_is_better: bool = True
+    remaining: Interval | None = None  # about the benchmark; None where every document was scored
+    reference: str = "base"
+    fell: int = 0  # documents that got worse, better, stayed
+    rose: int = 0
+    unchanged: int = 0
+    note: str = ""
+    place: Place = NOWHERE
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigRef:
+    """The training config that a verdict is about."""
+
+    path: str
+    digest: str
+    method: str
+    trainer: str
+    base_model: str
+    overrides: tuple[Override, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Time and memory of a run, and what the store saved."""
+
+    training_seconds: float = 0.0
+    measuring_seconds: float = 0.0
+    total_seconds: float = 0.0
+    devices: int = 1
+    peak_resident_bytes: int = 0
+    peak_gpu_bytes: int | None = None
+    blocks_scored: int = 0
+    blocks_from_store: int = 0
+    training_from_store: bool = False
+    trainable_parameters: int | None = None
+    total_parameters: int | None = None
+    training_steps: int | None = None
+    tokens_per_second: float | None = None  # of the training
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """Where, when and with what a verdict was made."""
+
+    ftgate: str
+    created: str  # ISO 8601, UTC
+    policy_path: str
+    policy_digest: str
+    device: str
+    dtype: str
+    scorer: str
+    quantization: str
+    batch_size: int
+    salt_digest: str
+    versions: Mapping[str, str]
+    platform: str = ""
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RunError:
+    """Why a run has no verdict."""
+
+    code: str
+    stage: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunFacts:
+    """What a run's folder says beside measurements and policy, so that it can be judged again."""
+
+    config: ConfigRef | None
+    cost: Cost
+    provenance: Provenance
+    tuned_path: str = ""
+    base_digest: str = ""  # of the base that was planned
