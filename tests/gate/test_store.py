@@ -250,7 +250,7 @@ def test_the_salt_is_random_private_and_stays(tmp_path: Path, store: Store) -> N
 def test_a_damaged_salt_is_replaced_and_told(tmp_path: Path, store: Store) -> None:
     """A salt that was cut or changed is not used."""
     path, told = store.root / "salt", []
-    for damage in (lambda content: content[:31], lambda content: b"x" + content[1:]):
+    for damage in (lambda content: content[:31], lambda content: bytes([content[0] ^ 1]) + content[1:]):
         _ = Store(tmp_path / "store").salt
         path.write_bytes(damage(path.read_bytes()))
         fresh = Store(tmp_path / "store", warn=told.append).salt
@@ -694,6 +694,7 @@ CHANGES = {
     "device": {"device": "cuda (NVIDIA H100)"},
     "a variable that the config reads": {"environment": {"DATA": "/e"}},
     "a variable that is gone": {"environment": {}},
+    "a variable's value in the config": {"config": replace(CONFIG, environment_digest="2")},
 }
 
 
@@ -707,7 +708,7 @@ def test_every_field_of_a_config_is_in_the_key_or_known_not_to_matter() -> None:
     """A field added to TrainingConfig later has to be thought about here."""
     tested = {"trainer", "method", "base_model", "base_revision", "datasets", "settings", "learning_rate"}
     tested |= {"batch_size", "gradient_accumulation", "epochs", "max_steps", "quantization_bits", "processes"}
-    tested |= {"trust_remote_code", "environment", "overrides"}
+    tested |= {"trust_remote_code", "environment", "environment_digest", "overrides"}
     assert {each.name for each in fields(TrainingConfig)} == tested | {"path", "digest", "lines"}
 
 
