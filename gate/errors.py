@@ -10,8 +10,13 @@ GateError                    3   the root; never raised itself
 │   ├── StoreError           3   disk full, read-only, a damaged file
 │   ├── TrainingError        3   training did not end in a complete, finite model
 │   │   └── NonFiniteLoss    3   the loss became NaN or infinite
-│   └── MeasurementError     3   not a complete, finite, matching measurement
-│       └── NotLikeForLike   3   base and tuned were not asked the same thing
+│   ├── MeasurementError     3   not a complete, finite, matching measurement
+│   │   └── NotLikeForLike   3   base and tuned were not asked the same thing
+│   └── GitHubError          3   GitHub could not be asked or told something
+│       ├── Forbidden        3   the token may not do this
+│       ├── NotFound         3   there is no such thing (any more)
+│       ├── TooLong          3   GitHub refuses the text for its length
+│       └── Uncertain        3   a write whose answer was lost: it may have taken effect
 └── Interrupted            130   Ctrl-C or a termination signal
 """
 
@@ -106,6 +111,26 @@ class MeasurementError(InfrastructureError):
 
 class NotLikeForLike(MeasurementError):
     """Base and tuned model were not asked the same thing."""
+
+
+class GitHubError(InfrastructureError):
+    """GitHub could not be asked or told something. Never changes a verdict."""
+
+
+class Forbidden(GitHubError):
+    """The token may not do this."""
+
+
+class NotFound(GitHubError):
+    """There is no such thing on GitHub, or no longer."""
+
+
+class TooLong(GitHubError):
+    """GitHub refuses a text for its length."""
+
+
+class Uncertain(GitHubError):
+    """A write whose answer was lost: it may have taken effect."""
 
 
 class Interrupted(GateError):
