@@ -102,7 +102,7 @@ def tasks(benchmarks: Path, intents: list[str]) -> list[dict[str, object]]:
     ]
 
 
-def policy(text: Path, limit: int | None, batch_size: int) -> dict[str, object]:
+def policy(text: Path, limit: int | None, batch_size: int, quantization: str) -> dict[str, object]:
     """One policy for all: gain 30 points, lose at most 3 points a task and 1 on average."""
     return {
         "version": 1,
@@ -110,7 +110,7 @@ def policy(text: Path, limit: int | None, batch_size: int) -> dict[str, object]:
         "target": [{"task": "banking77", "min_gain": 0.30, **({"limit": limit} if limit else {})}],
         "general": {"defaults": {"max_drop": 0.03}, "tasks": list(GENERAL), "average": {"max_drop": 0.01}},
         "text": [{"corpus": str(text), "report": True}],
-        "evaluation": {"chat_template": "none", "batch_size": batch_size},
+        "evaluation": {"chat_template": "none", "batch_size": batch_size, "quantization": quantization},
     }
 
 
@@ -125,9 +125,8 @@ def lay_out(work: Path, options: argparse.Namespace) -> None:
     write_lines(Path("banking_test.jsonl"), [{"text": row["text"], "intent": intent(row)} for row in test])
     for each in tasks(options.benchmarks, sorted({intent(row) for row in rows})):
         Path(f"tasks/{each['task']}.yaml").write_text(yaml.safe_dump(each, sort_keys=False))
-    Path("thresholds.yaml").write_text(
-        yaml.safe_dump(policy(options.text, options.limit, options.batch_size), sort_keys=False)
-    )
+    rules = policy(options.text, options.limit, options.batch_size, options.quantization)
+    Path("thresholds.yaml").write_text(yaml.safe_dump(rules, sort_keys=False))
     for name, method in METHODS.items():
         config = recipe(options.base, method)
         if options.cpu:
@@ -154,6 +153,7 @@ def arguments() -> argparse.Namespace:
         parser.add_argument(name, type=absolute, required=True)
     parser.add_argument("--limit", type=int, help="target documents, drawn at random; all by default")
     parser.add_argument("--batch-size", type=int, default=256)
+    parser.add_argument("--quantization", choices=("none", "match_training"), default="none")
     parser.add_argument("--cpu", action="store_true")
     parser.add_argument("--only", choices=sorted(METHODS), nargs="*", default=list(METHODS))
     return parser.parse_args()
@@ -170,7 +170,7 @@ def main() -> None:
         rows = []
         for name in options.only:
             config, policy_file = Path(f"configs/{name}.yaml"), Path("thresholds.yaml")
-            asked = CheckOptions(config, policy_file, run_dir=Path("runs", name))
+            asked = CheckOptions(config, policy_file, run_dir=Path("runs", f"{name}-{options.quantization}"))
             rows.append(comparison_row(name, check_config(asked, shell)))
     print(comparison_table(rows, "markdown"))
     print(comparison_sentence(rows))
