@@ -11,7 +11,17 @@ from __future__ import annotations
 
 from gate.records.measurements import Flip, Measurement, Measurements
 from gate.records.plan import Block, BlockResult, Document, Leaf, Plan, Request, Response, TaskInfo
-from gate.records.policy import Bound, Evaluation, Kind, Place, Policy, Rule, TaskSpec, Trust
+from gate.records.policy import (
+    Bound,
+    Evaluation,
+    Kind,
+    Place,
+    Policy,
+    PullRequestPolicy,
+    Rule,
+    TaskSpec,
+    Trust,
+)
 from gate.records.pulls import (
     ChangedConfig,
     ChangeReason,
@@ -79,6 +89,7 @@ __all__ = [
     "PolicyChange",
     "ProposedRule",
     "Provenance",
+    "PullRequestPolicy",
     "Request",
     "Response",
     "Rule",

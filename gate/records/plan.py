@@ -96,6 +96,8 @@ class TaskInfo:
     chat_template: str = "none"  # what was applied: none, base, tuned
     metric_reason: str = ""  # named by the rule, shipped table, the only one
     digest: str = ""  # of the task's config, code and requests
+    # (path from the policy's folder, digest) of the team's own files and folders that it was read from
+    sources: tuple[tuple[str, str], ...] = ()
 
     @property
     def documents_total(self) -> int:

@@ -83,6 +83,22 @@ class Trust:
 
 
 @dataclass(frozen=True, slots=True)
+class PullRequestPolicy:
+    """How the gate treats pull requests; read from the base ref, like everything of a policy.
+
+    `bases` are base models, NAME or NAME@REVISION, that a pull request may switch to; `configs` are
+    globs that narrow which files are training configs; `template` is the folder with a team's blocks.
+    """
+
+    when: Literal["ready", "label", "every-push"] = "ready"
+    label: str = "ftgate"
+    new_targets: Literal["block", "allow"] = "block"
+    bases: tuple[str, ...] = ()
+    configs: tuple[str, ...] = ()
+    template: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
     """`thresholds.yaml`, checked. `digest` is of the file's bytes."""
 
@@ -93,5 +109,6 @@ class Policy:
     include: tuple[str, ...] = ()
     evaluation: Evaluation = Evaluation()
     trust: Trust = Trust()
+    pull_request: PullRequestPolicy = PullRequestPolicy()
     path: str = ""
     digest: str = ""

@@ -19,7 +19,8 @@ class Event:
 
     `head_sha` is the commit to report on, never the merge commit of `GITHUB_SHA`; `base_sha` the commit
     of the base ref, from which policy, tasks and base models come. `pull` is 0 where no pull request is
-    known (push, dispatch, a fork's workflow_run until the publish step asks).
+    known (push, dispatch, a fork's workflow_run until the publish step asks). An empty `base_sha` is to be
+    looked up: the tip of `base_ref`.
     """
 
     kind: EventKind
@@ -47,8 +48,11 @@ class Event:
 
     @property
     def trusted_ref(self) -> bool:
-        """Whether what runs was already merged, so that the store may believe it about base models."""
-        return self.kind in ("push", "schedule", "dispatch")
+        """Whether what runs was already merged, so that the store may believe it about base models.
+
+        A push to a branch that was not merged, and a run that somebody starts on one, are not.
+        """
+        return self.kind in ("push", "schedule", "dispatch") and self.head_ref == self.base_ref
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +100,7 @@ class ConfigRun:
     carried_from: str = ""  # the head whose finished run of the same inputs was taken over
     blocked: str = ""  # why it may not merge whatever was measured: new targets, an unknown base model
     hint: str = ""
+    training: str = ""  # what the training job says that it took; hearsay, no evidence
 
 
 @dataclass(frozen=True, slots=True)

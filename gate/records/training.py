@@ -22,12 +22,16 @@ class Override:
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """Training data as the config names it: a local path or a hub name."""
+    """Training data as the config names it: a local path or a hub name.
+
+    Once fetched, `name` is the folder, `revision` its commit and `hub` the name that the config has.
+    """
 
     name: str
     config: str | None = None
     split: str | None = None
     revision: str | None = None
+    hub: str = ""
 
 
 @dataclass(frozen=True, slots=True)

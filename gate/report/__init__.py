@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gate.records import Flip, TaskInfo
+from gate.report.check_run import CheckRunText, render_check_run, render_overall_check_run
 from gate.report.comparison import ComparisonRow, comparison_row, comparison_sentence, comparison_table
 from gate.report.document import (
     SCHEMA_FILE,
@@ -18,8 +19,13 @@ from gate.report.document import (
 )
 from gate.report.environment import fill, painter, said_plain, wrapped
 from gate.report.junit import render_junit
+from gate.report.override import TeamTemplate
+from gate.report.pull_request import render_pull_request, render_summary
+from gate.report.remarks import Remark
 from gate.report.rows import severity
+from gate.report.sections import PullContext
 from gate.report.svg import bar
+from gate.report.text import quiet
 from gate.report.view import View, make_view
 from gate.verdict import Failure, Verdict
 
@@ -94,7 +100,7 @@ def render_terminal(view: View, *, colour: bool = False) -> str:
         "paint": paint,
         "bar": _bars(view, 19),
     }
-    return fill("terminal.txt.j2", values).strip("\n") + "\n"
+    return quiet(fill("terminal.txt.j2", values)).strip("\n") + "\n"
 
 
 def _bars(view: View, width: int) -> dict[str, str]:
@@ -103,16 +109,26 @@ def _bars(view: View, width: int) -> dict[str, str]:
 
 __all__ = [
     "SCHEMA_FILE",
+    "CheckRunText",
     "ComparisonRow",
+    "PullContext",
+    "Remark",
     "Report",
     "StoredVerdict",
+    "TeamTemplate",
+    "View",
     "comparison_row",
     "comparison_sentence",
     "comparison_table",
     "make_document",
+    "make_view",
     "parse_document",
     "read_document",
     "render",
+    "render_check_run",
     "render_comment",
+    "render_overall_check_run",
+    "render_pull_request",
+    "render_summary",
     "render_terminal",
 ]

@@ -16,10 +16,10 @@ from jinja2.bccache import Bucket
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from markupsafe import Markup, escape
 
-from gate.records import Flip, Place
+from gate.records import Flip, Place, ProposedRule
 from gate.report import quantities, text
 from gate.report.rows import Row, task_name
-from gate.report.sentence import Sentence
+from gate.report.sentence import Sentence, said_with
 
 TEMPLATES = Path(__file__).parent / "templates"
 COLOURS = {"good": "green", "bad": "red", "unsure": "yellow"}
@@ -71,6 +71,11 @@ def fill(template: str, values: Mapping[str, object]) -> str:
     return _environment().get_template(template).render(values)
 
 
+def part(name: str, *values: object) -> str:
+    """A macro of `parts.md.j2`, filled: a paragraph, a table or a folded section of Markdown."""
+    return str(getattr(_environment().get_template("parts.md.j2").module, name)(*values))
+
+
 def said_html(sentence: Sentence) -> Markup:
     """The sentence in HTML."""
     unbroken = "\u00a0±\u00a0"
@@ -85,14 +90,12 @@ def said_html(sentence: Sentence) -> Markup:
 
 def said_markdown(sentence: Sentence) -> str:
     """The sentence in Markdown, names as code."""
-    return "".join(part if isinstance(part, str) else text.code(part.text, part.limit) for part in sentence)
+    return said_with(sentence, text.code)
 
 
 def said_plain(sentence: Sentence) -> str:
     """The sentence for a terminal."""
-    return "".join(
-        part if isinstance(part, str) else text.one_line(part.text, part.limit) for part in sentence
-    )
+    return said_with(sentence, text.one_line)
 
 
 def wrapped(value: str, width: int, lines: int) -> list[str]:
@@ -119,7 +122,7 @@ def _joints(value: str, limit: int = 120) -> Markup:
 
 
 def _head(value: str, limit: int) -> str:
-    return text.clip(text.visible(value), limit)
+    return text.clip(text.visible(value[: limit + 1]), limit)
 
 
 def _answer(value: str, limit: int) -> str:
@@ -136,6 +139,45 @@ def _change_markdown(row: Row) -> str:
     noun = "" if row.noun in ("", "points", quantities.BITS) else " " + text.cell(row.noun, 30)
     unit = f" {row.noun}" if row.noun in ("points", quantities.BITS) else noun
     return f"{row.change} ± {row.noise}{unit}"
+
+
+def _unbroken(value: str) -> str:
+    return value.replace(" ", "\u00a0")
+
+
+def _change_short(row: Row) -> str:
+    """The change in a table whose other columns show that it is in points."""
+    words = _change_markdown(row).removesuffix(" points")
+    change, _, noun = words.partition(f" ± {row.noise}")
+    more = f" ({_unbroken(row.relative)})" if row.relative else ""
+    return _unbroken(f"{change} ± {row.noise}") + noun + more
+
+
+def _rule_markdown(row: Row, *, kind: bool = True) -> str:
+    finding = row.finding
+    if finding.kind == "average":
+        return row.name
+    lead = f"{text.prose(finding.kind, 20)} " if kind and finding.kind != "general" else ""
+    named = finding.rule.removeprefix(f"{finding.kind}/").removesuffix(f"/{finding.bound}")
+    return lead + text.cell(named or row.name, 100)
+
+
+def _row_markdown(row: Row | None) -> str:
+    if row is None:
+        return ""
+    return f"{_rule_markdown(row, kind=False)} {_change_short(row)}"
+
+
+def _margin(rule: ProposedRule) -> str:
+    return "none" if rule.margin is None else f"{rule.margin:.10g}"
+
+
+def _lines(value: str, count: int, limit: int) -> str:
+    """The first lines of a text, at most `count` and `limit` characters, and how many are left out."""
+    lines = text.visible(value[: limit * 2]).split("\n")
+    kept = text.clip("\n".join(lines[:count]), limit)
+    cut = value.count("\n") - kept.count("\n")
+    return f"{kept}\n[{quantities.many(cut, 'line')} left out]" if cut > 1 else kept
 
 
 def _flip_task(flip: Flip) -> str:
@@ -175,6 +217,13 @@ _FILTERS: dict[str, Callable[..., object]] = {
     "cell": text.cell,
     "prose": text.prose,
     "fence": text.fence,
+    "words": text.words,
+    "lines": _lines,
+    "unbroken": _unbroken,
+    "change_short": _change_short,
+    "rule_md": _rule_markdown,
+    "row_md": _row_markdown,
+    "margin": _margin,
     "fit": text.fit,
     "wrapped": wrapped,
     "count": quantities.count,

@@ -6,7 +6,7 @@ names in its own way.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from gate.records import Finding
@@ -150,6 +150,11 @@ def _rise_clause(finding: Finding, row: Row) -> Sentence:
 
 def _noise_words(row: Row) -> str:
     return " (within noise)" if row.within_noise else ""
+
+
+def said_with(sentence: Sentence, harmless: Callable[[str, int], str]) -> str:
+    """The sentence with each name made harmless."""
+    return "".join(part if isinstance(part, str) else harmless(part.text, part.limit) for part in sentence)
 
 
 def plain(sentence: Sentence) -> str:

@@ -85,6 +85,7 @@ class View:
     method: str
     level: str  # of the intervals, e.g. "95 %"
     folder: str = ""
+    device_seconds: float = 0.0
 
     @property
     def failing(self) -> tuple[Row, ...]:
@@ -143,6 +144,7 @@ def make_view(
         method=result.config.method if result.config else "",
         level=f"{100 * level:.10g} %",
         folder=folder,
+        device_seconds=result.cost.total_seconds * result.cost.devices,
     )
 
 

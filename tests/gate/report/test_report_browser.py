@@ -5,13 +5,17 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import cmarkgfm
 import pytest
+from cmarkgfm.cmark import Options
 
-from gate.report import render
+from gate.records import Flip, Override, Place
+from gate.report import render, render_pull_request
 
 playwright = pytest.importorskip("playwright.sync_api")
 pytestmark = pytest.mark.browser
@@ -88,4 +92,75 @@ def test_every_picture_is_named(sample: ModuleType, browser: Any, tmp_path: Path
     )
     assert unnamed == 0
     assert page.evaluate("[...document.querySelectorAll('th')].every(it => it.scope)")
+    page.close()
+
+
+def planted(sample: ModuleType, words: list[str]) -> str:
+    """The HTML report of a verdict in which every string stands once as each kind of data."""
+    its = [
+        replace(
+            sample.finding(f"general/{word}{number}/max_drop", 0.5, 0.4, 0.02, 0.01),
+            metric=word,
+            filter=word,
+            note=word,
+            place=Place(word, 3),
+            unit=word if number % 2 else "accuracy",
+        )
+        for number, word in enumerate(words)
+    ]
+    flips = [
+        Flip(f"general/{word}{n}", word, n, word, word, word, word, True) for n, word in enumerate(words)
+    ]
+    tasks = [info for word in words for info in sample.dressed_tasks(word)]
+    everything = "\n".join(words)
+    verdict = sample.verdict(*its, tuned=replace(sample.TUNED, name=everything))
+    facts = replace(sample.PROVENANCE, warnings=tuple(words), device=everything, policy_path=everything)
+    config = replace(sample.CONFIG, path=everything, overrides=tuple(Override(w, w, w, w) for w in words))
+    return render(replace(verdict, provenance=facts, config=config), flips, tasks).html
+
+
+def commented(sample: ModuleType, pulls: ModuleType, words: list[str]) -> str:
+    """A page of comments, one a string."""
+    comments = [render_pull_request(*pulls.dressed_pull(sample, word)) for word in words]
+    unsafe = Options.CMARK_OPT_UNSAFE
+    parts = [cmarkgfm.github_flavored_markdown_to_html(comment, options=unsafe) for comment in comments]
+    return f"<!doctype html><meta charset=utf-8>{''.join(parts)}"
+
+
+@pytest.mark.parametrize("text", ["report", "comment"])
+def test_a_report_with_the_whole_corpus_stays_quiet(
+    sample: ModuleType,
+    pulls: ModuleType,
+    corpus: dict[str, list[str]],
+    browser: Any,
+    tmp_path: Path,
+    text: str,
+) -> None:
+    """Every hostile string planted at once: no script runs, nothing is asked for, nothing is said; the same
+    for comments as GitHub's parser makes HTML of them, even without GitHub's sanitiser."""
+    words = [word for group in corpus.values() for word in group]
+    path = tmp_path / "page.html"
+    html = planted(sample, words) if text == "report" else commented(sample, pulls, words[::4])
+    path.write_text(html, encoding="utf-8")
+    page = browser.new_page()
+    page.add_init_script("window.alert = () => console.error('alert ran')")
+    told: list[str] = []
+    asked: list[str] = []
+    page.on("console", lambda message: told.append(message.text))
+    page.on("pageerror", lambda error: told.append(str(error)))
+    page.on("dialog", lambda dialog: (told.append(dialog.message), dialog.dismiss()))
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(path.as_uri())
+    page.evaluate("document.querySelectorAll('details').forEach(part => { part.open = true })")
+    assert told == []
+    assert asked == [path.as_uri()]
+    active = page.locator(
+        "script, img, iframe, object, embed, form, video, link, base, meta[http-equiv=refresh]"
+    )
+    assert active.count() == 0
+    assert page.locator("a").count() == 0
+    assert page.evaluate(
+        "[...document.querySelectorAll('*')].every(it => ![...it.attributes]"
+        ".some(a => a.name.startsWith('on')))"
+    )
     page.close()
