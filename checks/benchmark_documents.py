@@ -6,9 +6,8 @@ import functools
 import hashlib
 import inspect
 import json
-import os
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any
@@ -18,12 +17,12 @@ from lm_eval.api.task import Task
 from lm_eval.defaults import DEFAULT_OTHER_SEED
 from lm_eval.utils import handle_non_serializable, hash_string
 
+from gate.digests import folder_digest, folder_files
 from gate.errors import DataError
 from gate.records import Document, Request
 from gate.scoring import ChatTemplate
 
 FEWSHOT_SEED: int = DEFAULT_OTHER_SEED
-RUN_MARK = "policy.resolved.json"  # lies in every run's folder, and changes with each run
 MOST_FILES, MOST_BYTES = 20_000, 1 << 28  # below a task's folder; lm-eval's own have 963 files at most
 SHOWN = 2000  # characters of a rolling document that a report could show
 
@@ -193,30 +192,18 @@ def _code_of(function: Any) -> dict[str, str]:
 
 
 def _folder_code(folder: Path) -> str:
-    """Code that a task names may import its neighbours and read data beside it: the folder counts as a whole.
+    """Code may import its neighbours and read data beside it: its folder counts as a whole."""
+    require_small(folder)
+    return folder_digest(folder)
 
-    Raises DataError for a folder that is too big to be a task's own.
-    """
-    digest, read = hashlib.sha256(), 0
-    for count, path in enumerate(_task_files(folder), 1):
+
+def require_small(folder: Path) -> None:
+    """Raises DataError for a folder that is too big to be a task's own."""
+    read = 0
+    for count, path in enumerate(folder_files(folder), 1):
         read += path.stat().st_size
         if count > MOST_FILES or read > MOST_BYTES:
             raise DataError(
                 f"{folder} holds a task's Python and too much beside it, all of which may change its answers",
                 hint="move the task and what it reads into a folder of its own",
             )
-        name = path.relative_to(folder).as_posix()
-        digest.update(f"{name}\0".encode("utf-8", "surrogateescape"))
-        digest.update(hashlib.sha256(path.read_bytes()).digest())
-    return digest.hexdigest()
-
-
-def _task_files(folder: Path) -> Iterator[Path]:
-    """Every file below a folder, in a fixed order; not what is hidden, compiled, or a run of ftgate."""
-    for place, folders, names in os.walk(folder):
-        if RUN_MARK in names:
-            folders.clear()
-            continue
-        folders[:] = sorted(each for each in folders if each != "__pycache__" and not each.startswith("."))
-        files = (Path(place, name) for name in sorted(names) if not name.startswith("."))
-        yield from (file for file in files if file.is_file())

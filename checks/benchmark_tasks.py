@@ -116,6 +116,7 @@ class Loaded:
     shares: dict[str, int]  # how often the group counts a leaf
     group: Group | None
     unsafe: bool
+    yamls: tuple[Path, ...] = ()  # that they were read from
 
 
 class GateFactory(TaskFactory):  # type: ignore[misc]
@@ -126,8 +127,10 @@ class GateFactory(TaskFactory):  # type: ignore[misc]
         self.generated_code = generated_code
         self.folders = tuple(folders)
         self.unsafe = False
+        self.yamls: list[Path] = []
 
     def _load_full_config(self, entry: Entry, overrides: dict[str, Any] | None = None) -> dict[str, Any]:
+        self.yamls += [entry.yaml_path] if entry.yaml_path else []
         # Read without its functions first: loading them runs the task's Python.
         if entry.yaml_path and runs_generated_code(load_yaml(entry.yaml_path, resolve_func=False)):
             if not self.generated_code:
@@ -201,7 +204,8 @@ def load(name: str, path: Path | None, names: TaskNames, factory: GateFactory) -
     shares: dict[str, int] = {}
     for task in tasks:
         shares[task.task_name] = shares.get(task.task_name, 0) + 1
-    return Loaded({task.task_name: task for task in tasks}, shares, group, factory.unsafe)
+    leaves = {task.task_name: task for task in tasks}
+    return Loaded(leaves, shares, group, factory.unsafe, tuple(factory.yamls))
 
 
 def _first_line(error: BaseException) -> str:

@@ -12,6 +12,7 @@ from lm_eval.api.task import Task
 
 from checks.benchmark_documents import one_document
 from checks.benchmark_leaves import OpenBenchmark
+from checks.benchmark_sources import task_sources
 from checks.benchmark_tasks import GateFactory, Loaded, TaskNames, UnsafeTask, load
 from checks.benchmark_values import declared, probe
 from checks.benchmark_ways import fresh_random_state, lm_eval_ways
@@ -163,6 +164,7 @@ def _info(spec: TaskSpec, policy: Policy, loaded: Loaded, choice: Choice) -> Tas
         num_fewshot=shots.pop() if len(shots) == 1 else None,
         chat_template=spec.chat_template if spec.chat_template != "auto" else policy.evaluation.chat_template,
         metric_reason=choice.reason,
+        sources=task_sources(loaded.yamls, loaded.leaves.values(), policy),
     )
 
 

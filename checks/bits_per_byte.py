@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from checks.protocol import DocumentValues, OpenTask, PreparedTask
+from gate.digests import named_sources
 from gate.errors import ConfigErrors, DataError, MeasurementError, Problem
 from gate.plan import allocate_limit
 from gate.records import Document, Leaf, Policy, Request, Response, TaskInfo, TaskSpec
@@ -37,7 +38,7 @@ def open_tasks(
     problems, opened = [], []
     for spec in specs:
         try:
-            opened.append(_open(spec))
+            opened.append(_open(spec, policy))
         except DataError as error:
             place = spec.place
             problems.append(
@@ -48,8 +49,9 @@ def open_tasks(
     return tuple(opened)
 
 
-def _open(spec: TaskSpec) -> OpenCorpus:
-    texts = read_corpus(Path(spec.path or spec.task), spec.text_field)
+def _open(spec: TaskSpec, policy: Policy) -> OpenCorpus:
+    path = Path(spec.path or spec.task)
+    texts = read_corpus(path, spec.text_field)
     planned = allocate_limit(spec.limit, [len(texts)])[0]
     info = TaskInfo(
         task=spec.id,
@@ -60,6 +62,7 @@ def _open(spec: TaskSpec) -> OpenCorpus:
         higher_is_better=False,
         leaves=(Leaf(spec.task, len(texts), planned),),
         metric_reason="the only one",
+        sources=named_sources((path,), policy.path),
     )
     return OpenCorpus(info, texts)
 

@@ -18,6 +18,7 @@ from typing import Any
 import click
 
 from gate import __version__
+from gate.ci.commands import ci, publish
 from gate.errors import INFRASTRUCTURE, ConfigErrors, GateError, Interrupted
 
 Folder = click.Path(path_type=Path)
@@ -106,15 +107,37 @@ def report(context: click.Context, run: Path) -> None:
 @cli.command()
 @click.argument("verdict", type=Folder)
 @click.argument("model", type=Folder)
+@click.option("--repo", metavar="OWNER/NAME", help="Who must have signed  [default: GITHUB_REPOSITORY].")
+@click.option("--signer-workflow", metavar="FILE", help="With which .github/workflows/FILE.yml.")
+@click.option("--source-ref", metavar="REF", help="On which ref, e.g. refs/heads/main.")
+@click.option("--unsigned", is_flag=True, help="Ask for no signature: a verdict of this machine's own.")
 @click.pass_context
-def verify(context: click.Context, verdict: Path, model: Path) -> None:
+def verify(
+    context: click.Context,
+    /,
+    verdict: Path,
+    model: Path,
+    repo: str | None,
+    signer_workflow: str | None,
+    source_ref: str | None,
+    unsigned: bool,
+) -> None:
     """Is MODEL the one that passed? For a deploy step: exit 0 yes, 1 no.
 
-    VERDICT is a verdict.json or a run's folder.
+    VERDICT is a verdict.json or a run's folder. It must carry the repository's attestation, which GitHub's
+    own command, `gh`, checks. Without --signer-workflow and --source-ref any workflow of the repository,
+    on any branch, may have signed.
     """
     from gate.judging import verify_model
+    from gate.signature import find_signer
 
-    context.exit(verify_model(verdict, model, _shell(context)))
+    if unsigned and (repo or signer_workflow or source_ref):
+        raise click.UsageError("--unsigned asks for no signature, the other options say whose")
+    shell = _shell(context)
+    signer = None if unsigned else find_signer(repo, signer_workflow, source_ref, shell.environ)
+    if signer is not None and not (signer.workflow and signer.ref):
+        shell.warn("any workflow of the repository may have signed: name --signer-workflow and --source-ref")
+    context.exit(verify_model(verdict, model, shell, signer=signer))
 
 
 @cli.command()
@@ -151,13 +174,29 @@ def demo(context: click.Context, folder: Path) -> None:
 
 @cli.command()
 @click.argument("folder", type=Folder, default=Path())
+@click.option("--github", is_flag=True, help="Write GitHub workflows too; what exists is left as it is.")
+@click.option(
+    "--form",
+    type=click.Choice(["trusted", "two-jobs", "forks"]),
+    help="Whose pull requests these are for  [default: two-jobs where the judge's machine is clean].",
+)
+@click.option(
+    "--runs-on", multiple=True, metavar="LABEL", help="The runner that trains  [default: ubuntu-24.04]."
+)
+@click.option("--judge-on", multiple=True, metavar="LABEL", help="The runner that measures, if another.")
+@click.option("--ephemeral", is_flag=True, help="These runners serve one job each and are thrown away.")
+@click.option("--private", is_flag=True, help="The repository is private: the training job may read it.")
+@click.option("--schedule", is_flag=True, help="Measure the default branch again every week.")
+@click.option("--action", metavar="OWNER/ftgate@COMMIT", help="Which ftgate  [default: the installed one's].")
 @click.pass_context
-def init(context: click.Context, folder: Path) -> None:
+def init(context: click.Context, /, folder: Path, github: bool, **wishes: Any) -> None:
     """Write a commented thresholds.yaml that fits the training configs found in FOLDER."""
-    from gate.initialise import write_thresholds
+    from gate.initialise import write_github, write_thresholds
 
-    result = write_thresholds(folder)
-    _shell(context).say(result.message)
+    if not github and any(wishes.values()):
+        raise click.UsageError("--form, --runs-on, ... say what --github is to write")
+    message = write_github(folder, **wishes) if github else write_thresholds(folder).message
+    _shell(context).say(message)
 
 
 @cli.command()
@@ -181,6 +220,10 @@ def completion(shell: str) -> None:
     if script is None:  # pragma: no cover - the choice above names only click's own
         raise click.UsageError(f"no completion for {shell}")
     click.echo(script(cli, {}, "ftgate", "_FTGATE_COMPLETE").source())
+
+
+cli.add_command(ci)
+cli.add_command(publish)
 
 
 def _terminate(_number: int, _frame: FrameType | None) -> None:

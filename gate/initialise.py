@@ -1,4 +1,4 @@
-"""`ftgate init`: a commented thresholds.yaml that fits the training configs of a repository."""
+"""`ftgate init`: a commented thresholds.yaml that fits a repository's training configs, and its workflows."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from pathlib import Path
 from gate.configs import find_reader, load_config
 from gate.errors import ConfigErrors, StoreError, UsageError
 from gate.records import TrainingConfig
+from gate.workflows import DEFAULT_MACHINE, Form, Wishes, workflow_files, write_workflows
+from gate.workflows.finding import check_root, default_branch, installed_action, python_version
 from gate.yamlfile import load_yaml
 
 FILE = "thresholds.yaml"
@@ -61,6 +63,45 @@ def write_thresholds(folder: Path) -> InitResult:
     except OSError as error:
         raise StoreError(f"{path} cannot be written: {error.strerror}") from error
     return InitResult(path, configs, tasks, _message(path, configs))
+
+
+def write_github(
+    folder: Path,
+    *,
+    action: str | None = None,
+    form: Form | None = None,
+    runs_on: Sequence[str] = (),
+    judge_on: Sequence[str] = (),
+    ephemeral: bool = False,
+    private: bool = False,
+    schedule: bool = False,
+) -> str:
+    """Write GitHub workflows, and `thresholds.yaml` where there is none; say what is left to do.
+
+    Raises as `write_thresholds` and `gate.workflows.write_workflows` do, before anything is written.
+    """
+    if not folder.is_dir():
+        raise UsageError(f"{folder}: no such folder")
+    check_root(folder)
+    found = action or installed_action()
+    if not found:
+        hint = "--action OWNER/ftgate@COMMIT, the commit of the ftgate release that you trust"
+        raise UsageError("it is not known which ftgate the workflows are to use", hint=hint)
+    wishes = Wishes(
+        action=found,
+        form=form,
+        runs_on=tuple(runs_on) or DEFAULT_MACHINE,
+        judge_on=tuple(judge_on),
+        ephemeral=ephemeral,
+        private=private,
+        schedule=schedule,
+        branch=default_branch(folder),
+        python=python_version(folder),
+    )
+    workflow_files(wishes)
+    path = folder / FILE
+    policy = f"left as it is: {path} exists" if path.exists() else write_thresholds(folder).message
+    return f"{policy}\n{write_workflows(folder, wishes).message}"
 
 
 def _look_around(folder: Path) -> tuple[tuple[FoundConfig, ...], tuple[tuple[str, str], ...]]:

@@ -2,31 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from gate.errors import ConfigErrors, DataError, ModelError, Problem, UsageError
+from gate.environment import find_device, installed_versions
+from gate.errors import ConfigErrors, ModelError, Problem, UsageError
 from gate.fetch import fetch_dataset, fetch_model
-from gate.models import check_adapter_fits, check_same_family, inspect_model
+from gate.models import base_in_doubt, check_adapter_fits, check_same_family, inspect_model
 from gate.records import Dataset, ModelRef, TrainingConfig
 from gate.scoring import prove_finite, prove_weights
+from gate.store import dataset_digest, training_key
+
+# Settings that name a place for output, or what has a digest of its own.
+NOT_INPUTS = ("output_dir", "logging_dir", "model_name_or_path", "dataset_name")
 
 
 def find_base(
-    given: str | None, config: TrainingConfig | None, environ: Mapping[str, str], *, remote_code: bool
+    given: str | None,
+    config: TrainingConfig | None,
+    environ: Mapping[str, str],
+    *,
+    remote_code: bool,
+    folder: Path | None = None,
 ) -> ModelRef:
     """The base model on this disk, at a pinned revision: `given`, else what the config names.
 
-    Raises `ConfigErrors` at the config's line, or at `--base`, and `InfrastructureError`.
+    `folder` holds the model of that name where it must not be looked for. It is whole and finite: a
+    training from anything else would be for nothing. Raises `ConfigErrors` at the config's line, or at
+    `--base`, and `InfrastructureError`.
     """
     name = given or (config.base_model if config else "")
     asked = config.base_revision if config and not given else None
     try:
-        path, revision = fetch_model(name, asked, environ=environ)
+        path, revision = (folder, None) if folder else fetch_model(name, asked, environ=environ)
         base = inspect_model(path, name, remote_code=remote_code, revision=revision)
         if base.kind == "adapter":
             raise ModelError(f"{name} is an adapter, not a base model", hint="name the model under it")
+        prove_finite(path)
     except UsageError as error:
         asking = None if given else config
         raise ConfigErrors([_placed(error, asking, "model_name_or_path", "--base")]) from error
@@ -42,7 +55,7 @@ def find_data(config: TrainingConfig, environ: Mapping[str, str]) -> TrainingCon
     problems: list[Problem] = []
     for data in config.datasets:
         try:
-            found.append(_fetched(data, config, environ))
+            found.append(_fetched(data, environ))
         except UsageError as error:
             problems.append(_placed(error, config, "dataset_name", "datasets"))
     if problems:
@@ -50,14 +63,9 @@ def find_data(config: TrainingConfig, environ: Mapping[str, str]) -> TrainingCon
     return replace(config, datasets=tuple(found))
 
 
-def _fetched(data: Dataset, config: TrainingConfig, environ: Mapping[str, str]) -> Dataset:
+def _fetched(data: Dataset, environ: Mapping[str, str]) -> Dataset:
     path, revision = fetch_dataset(data.name, data.revision, environ=environ)
-    if revision and "dataset_name" not in config.settings:
-        raise DataError(
-            f"{data.name} is hub data in a list, which cannot be pinned for an offline training",
-            hint="name it with `dataset_name`, or list a local copy",
-        )
-    return replace(data, name=str(path), revision=revision)
+    return replace(data, name=str(path), revision=revision, hub=data.name if revision else "")
 
 
 def _placed(error: UsageError, config: TrainingConfig | None, *keys: str) -> Problem:
@@ -76,10 +84,34 @@ def find_tuned(folder: Path, base: ModelRef, *, remote_code: bool) -> ModelRef:
 
 
 def prove(base: ModelRef, tuned: ModelRef) -> None:
-    """Raise `ModelError` unless `tuned` fits `base`, both are finite, and they differ."""
+    """Raise `ModelError` unless `tuned` fits `base`, is finite, and differs from it."""
     if tuned.kind == "adapter":
-        check_adapter_fits(Path(tuned.path), Path(base.path), base.name)
+        check_adapter_fits(Path(tuned.path), Path(base.path), base.name, base.revision)
     else:
         check_same_family(Path(base.path), Path(tuned.path))
-    prove_finite(Path(base.path))
     prove_weights(Path(base.path), Path(tuned.path))
+
+
+def doubts(base: ModelRef, tuned: ModelRef | None) -> tuple[str, ...]:
+    """What the report must say about a model given with `--tuned`: that its base is known by shape alone."""
+    if tuned is None or tuned.kind != "adapter":
+        return ()
+    doubt = base_in_doubt(Path(tuned.path), Path(base.path), base.name)
+    return (doubt,) if doubt else ()
+
+
+def key_of_training(
+    config: TrainingConfig, base: ModelRef, env_names: Sequence[str], environ: Mapping[str, str]
+) -> str:
+    """The store's key of a training: its config, base, data, the files it names, versions and device."""
+    digests = {data.name: dataset_digest(Path(data.name)) for data in config.datasets}
+    for name, value in config.settings.items():
+        if isinstance(value, str) and value and name not in NOT_INPUTS and Path(value).exists():
+            digests[f"{name}: {value}"] = dataset_digest(Path(value))
+    wide = replace(config, environment=tuple(sorted({*config.environment, *env_names})))
+    return training_key(wide, base, digests, installed_versions(), training_device(config), environ)
+
+
+def training_device(config: TrainingConfig) -> str:
+    """The kind and name of the device that a training runs on: weights differ between devices."""
+    return str(find_device("cpu" if config.settings.get("use_cpu") else "auto"))

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 
+from gate.digests import source_digest
 from gate.errors import FAIL, PASS, ConfigErrors, ModelError, Problem, UsageError
 from gate.models import digest_model, model_files
 from gate.policy import load_policy
-from gate.records import Evaluation, Flip, Plan, Policy, RunFacts, TaskInfo
+from gate.records import Evaluation, Flip, Plan, Policy, RunFacts, TaskInfo, TaskSpec
 from gate.report import read_document, render
 from gate.runfolder import PLAN, RESOLVED_POLICY, RUN, VERDICT, RunFolder
 from gate.sealed import disk_errors
 from gate.shell import Shell
+from gate.signature import Ask, Signer, ask_gh, why_unsigned
 from gate.store import Store, store_root
 from gate.verdict import Result, judge
 from gate.yamlfile import load_yaml
+
+AGAIN = "run the check again"
 
 
 def judge_run(run: Path, thresholds: Path | None, shell: Shell) -> Result:
@@ -33,7 +37,7 @@ def judge_run(run: Path, thresholds: Path | None, shell: Shell) -> Result:
     else:
         policy = load_policy(thresholds)
         # The plan's policy is what was measured for; the resolved one may be of a later `judge`.
-        problems = measured_otherwise(policy, folder.read_record(PLAN, Plan).policy)
+        problems = measured_otherwise(policy, folder.read_record(PLAN, Plan))
         if problems:
             file = load_yaml(thresholds)
             raise ConfigErrors(
@@ -42,36 +46,83 @@ def judge_run(run: Path, thresholds: Path | None, shell: Shell) -> Result:
     return judge_measurements(folder, policy, facts, shell, another_policy=thresholds is not None)
 
 
-def measured_otherwise(asked: Policy, measured: Policy) -> list[Problem]:
-    """Where `asked` wants other data than a run for the policy `measured` has: its measurements say nothing.
+def measured_otherwise(asked: Policy, plan: Plan) -> list[Problem]:
+    """Where `asked` wants other data than a run of `plan` has: its measurements say nothing about that.
 
-    Metric, filter, limit and bounds are the verdict's affair. Paths are compared with links followed.
+    Metric, filter, limit and bounds are the verdict's affair. A policy that was moved with what it names
+    wants the same: names count from its folder, and the files that were read must have the same bytes.
     """
-    problems: list[Problem] = []
-
-    def compare(key: str, wants: object, has: object, line: int = 0) -> None:
-        if wants != has:
-            message = f"asks for {_said(wants)}, this run was measured with {_said(has)}"
-            problems.append(Problem(asked.path, message, line or None, key, "run the check again"))
-
-    for field in fields(Evaluation):
-        name = field.name
-        compare(f"evaluation.{name}", getattr(asked.evaluation, name), getattr(measured.evaluation, name))
-    compare("include", _real(asked.include), _real(measured.include))
-    before = {spec.id: spec for spec in measured.tasks}
+    was, keys = plan.policy, {f"evaluation.{each.name}": each.name for each in fields(Evaluation)}
+    problems = [*_differs(asked, keys, asked.evaluation, was.evaluation)]
+    problems += _differs_in_paths(asked, was, "include", asked.include, was.include)
+    measured = {spec.id: spec for spec in was.tasks}
+    sources = {info.task: info.sources for info in plan.tasks}
     for spec in asked.tasks:
-        was, line = before.get(spec.id), spec.place.line
-        if was is None:
-            compare(spec.id, spec.task, (), line)
-            continue
-        compare(f"{spec.id} path", _real((spec.path,)), _real((was.path,)), line)
-        compare(f"{spec.id} field", spec.text_field, was.text_field, line)
-        compare(f"{spec.id} system_instruction", spec.system_instruction, was.system_instruction, line)
-        if spec.num_fewshot is None:  # else the verdict compares it with what was measured
-            compare(f"{spec.id} num_fewshot", None, was.num_fewshot, line)
-        if spec.chat_template == "auto":
-            compare(f"{spec.id} chat_template", "auto", was.chat_template, line)
+        if spec.id in measured:
+            problems += _task_differs(asked, was, spec, measured[spec.id])
+            problems += _changed(spec, asked, sources.get(spec.id, ()))
+        else:
+            problems.append(_problem(asked, spec.id, spec.task, (), spec.place.line))
     return problems
+
+
+def _task_differs(asked: Policy, measured: Policy, spec: TaskSpec, was: TaskSpec) -> Iterator[Problem]:
+    line, keys = spec.place.line, {"field": "text_field", "system_instruction": "system_instruction"}
+    if spec.num_fewshot is None:  # else the verdict compares it with what was measured
+        keys["num_fewshot"] = "num_fewshot"
+    if spec.chat_template == "auto":
+        keys["chat_template"] = "chat_template"
+    yield from _differs_in_paths(asked, measured, f"{spec.id} path", (spec.path,), (was.path,), line)
+    yield from _differs(asked, {f"{spec.id} {key}": name for key, name in keys.items()}, spec, was, line)
+
+
+def _differs(
+    asked: Policy, keys: Mapping[str, str], wants: object, has: object, line: int = 0
+) -> Iterator[Problem]:
+    """A problem for each key whose attribute differs between the two."""
+    for key, name in keys.items():
+        if getattr(wants, name) != getattr(has, name):
+            yield _problem(asked, key, getattr(wants, name), getattr(has, name), line)
+
+
+def _differs_in_paths(
+    asked: Policy,
+    measured: Policy,
+    key: str,
+    wants: Sequence[str | None],
+    has: Sequence[str | None],
+    line: int = 0,
+) -> Iterator[Problem]:
+    if _names(wants, asked) != _names(has, measured) and _real(wants) != _real(has):
+        yield _problem(asked, key, _real(wants), _real(has), line)
+
+
+def _problem(asked: Policy, key: str, wants: object, has: object, line: int) -> Problem:
+    message = f"asks for {_said(wants)}, this run was measured with {_said(has)}"
+    return Problem(asked.path, message, line or None, key, AGAIN)
+
+
+def _changed(spec: TaskSpec, asked: Policy, sources: Sequence[tuple[str, str]]) -> Iterator[Problem]:
+    """A problem for each file or folder of a task that has other bytes now than when it was measured."""
+    for name, digest in sources:
+        path = Path(asked.path).parent / name
+        with disk_errors(f"read {path}"):
+            now = source_digest(path)
+        if now != digest:
+            how = "is not here" if now is None else "is not what it was when this run was measured"
+            yield Problem(asked.path, f"{path} {how}", spec.place.line or None, spec.id, AGAIN)
+
+
+def _names(paths: Sequence[str | None], policy: Policy) -> tuple[str, ...]:
+    """Paths from the policy's folder as far as they lie in it, else with links followed."""
+    folder = Path(policy.path).parent
+    return tuple(
+        os.path.normpath(Path(path).relative_to(folder))
+        if Path(path).is_relative_to(folder)
+        else os.path.realpath(path)
+        for path in paths
+        if path
+    )
 
 
 def _real(paths: Sequence[str | None]) -> tuple[str, ...]:
@@ -115,14 +166,23 @@ def render_run(run: Path, shell: Shell) -> Result:
     return judge_run(run, None, shell)
 
 
-def verify_model(verdict: Path, model: Path, shell: Shell) -> int:
+def verify_model(
+    verdict: Path, model: Path, shell: Shell, *, signer: Signer | None, ask: Ask | None = None
+) -> int:
     """Whether `model` is, file by file, the one that `verdict` passed: exit code 0 or 1.
 
-    Raises `UsageError` where the verdict cannot be read, `ModelError` where there is no model.
+    `signer` must have attested the verdict; None asks for no signature. Raises `UsageError` where the
+    verdict cannot be read, `ModelError` where there is no model, `InfrastructureError` where the
+    signature could not be asked for.
     """
     document = read_document(_verdict_file(verdict))
     if not model.is_dir():
         raise ModelError(f"{model} is not a model folder")
+    if signer is not None:
+        reason = why_unsigned(_verdict_file(verdict), signer, ask or ask_gh(shell.environ))
+        if reason:
+            shell.say(f"no: {verdict} is not signed as it must be: {reason}")
+            return FAIL
     digest = digest_model(model)
     if document.outcome != "pass":
         shell.say(f"no: the verdict is {document.outcome}, not a pass")
@@ -132,7 +192,8 @@ def verify_model(verdict: Path, model: Path, shell: Shell) -> int:
             f"no: {model} is not the model that passed\n  judged {document.tuned_digest}\n  found  {digest}"
         )
         return FAIL
-    shell.say(f"yes: {model} is the model that passed ({digest})")
+    by = f", signed by {signer}" if signer else ", unsigned"
+    shell.say(f"yes: {model} is the model that passed ({digest}{by})")
     return PASS
 
 
@@ -204,7 +265,11 @@ def _judged_model(run: Path, digest: str, shell: Shell) -> Path:
 
 def _store_of(run: Path, shell: Shell) -> Store:
     own = run / "store"
-    return Store(own if own.is_dir() else store_root(shell.environ), warn=shell.warn)
+    root = own if own.is_dir() else store_root(shell.environ)
+    if not (run / RUN).is_file():
+        return Store(root, warn=shell.warn)
+    facts = RunFolder.open(run).read_record(RUN, RunFacts)
+    return Store.holding(root, Path(facts.tuned_path), warn=shell.warn)
 
 
 def _verdict_file(path: Path) -> Path:

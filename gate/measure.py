@@ -178,7 +178,7 @@ def block_scorer(
         key = block_key(
             {**dict(identity(side, batch_size)), "task": item.leaf.digest, "requests": item.digest}
         )
-        stored = store.get_block(key)
+        stored = store.get_block(key, side)
         if stored is not None:
             return Scored(stored, from_store=True)
         started = clock()

@@ -6,33 +6,24 @@ import hashlib
 import math
 import resource
 import shutil
-from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, chdir, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gate.configs import load_config
-from gate.environment import describe_environment, find_device, installed_versions, provenance
+from gate.environment import describe_environment, find_device, provenance
 from gate.errors import ConfigErrors, GateError, UsageError, as_gate_error, together
-from gate.inputs import find_base, find_data, find_tuned, prove
+from gate.inputs import doubts, find_base, find_data, find_tuned, key_of_training, prove
 from gate.judging import judge_measurements
 from gate.plan import build_plan
 from gate.policy import load_policy
-from gate.records import (
-    ConfigRef,
-    Cost,
-    ModelRef,
-    Plan,
-    Policy,
-    RunFacts,
-    TrainingConfig,
-    TunedModel,
-)
+from gate.records import ConfigRef, Cost, ModelRef, Plan, Policy, RunFacts, TrainingConfig, TunedModel
 from gate.report import render
 from gate.runfolder import ENVIRONMENT, MEASUREMENTS, PLAN, RUN, RunFolder
 from gate.scoring import ModelSession
 from gate.shell import Shell
-from gate.store import Store, dataset_digest, store_root, training_key
+from gate.store import Store, store_root
 from gate.training import planned_overrides, train
 from gate.verdict import Failure, Result, judge_what_there_is
 
@@ -41,13 +32,15 @@ if TYPE_CHECKING:
     from gate.measure import Measured
 
 MINUTE = 60.0
-# Settings that name a place for output, or what has a digest of its own.
-NOT_INPUTS = ("output_dir", "logging_dir", "model_name_or_path", "dataset_name")
 
 
 @dataclass(frozen=True, slots=True)
 class CheckOptions:
-    """What `ftgate check` was asked. `train_timeout` in seconds."""
+    """What `ftgate check` was asked. `train_timeout` in seconds.
+
+    For a pull request `policy_root` holds the base ref's files: policy, tasks and their data. `base_folder`
+    is the base model that the config names by a path.
+    """
 
     config: Path | None
     thresholds: Path
@@ -56,6 +49,14 @@ class CheckOptions:
     base: str | None = None
     train_timeout: float | None = None
     no_cache: bool = False
+    pull: int | str = 0  # whose place of the store this run uses: see `gate.store.Store`
+    judged: bool = False
+    policy_root: Path | None = None
+    base_folder: Path | None = None
+
+    def at_policy(self) -> AbstractContextManager[None]:
+        """Where the policy is read and models are measured: its relative paths start there."""
+        return nullcontext() if self.policy_root is None else chdir(self.policy_root)
 
     @classmethod
     def of(cls, *, train_timeout: float | None = None, **options: Any) -> CheckOptions:
@@ -107,19 +108,27 @@ def begin(options: CheckOptions, shell: Shell) -> Run:
     place = options.run_dir or default_run_dir(options)
     try:
         policy, config = together(
-            lambda: load_policy(options.thresholds),
+            lambda: read_policy(options),
             lambda: read_config(options),
         )
     except ConfigErrors:
         RunFolder.forget(place)
         raise
     folder = RunFolder.begin(place)
-    folder.write_policy(policy)
+    with options.at_policy():
+        folder.write_policy(policy)
     folder.write_config(config)
     own_store = folder.path / "store"
     shutil.rmtree(own_store, ignore_errors=True)  # an earlier run's, made with --no-cache
     root = own_store if options.no_cache else store_root(shell.environ)
-    return Run(options, policy, config, folder, Store(root, warn=shell.warn), shell.clock())
+    store = Store(root, pull=options.pull, judged=options.judged, warn=shell.warn)
+    return Run(options, policy, config, folder, store, shell.clock())
+
+
+def read_policy(options: CheckOptions) -> Policy:
+    """The policy; raises `ConfigErrors`."""
+    with options.at_policy():
+        return load_policy(options.thresholds)
 
 
 def read_config(options: CheckOptions) -> TrainingConfig | None:
@@ -142,21 +151,29 @@ def default_run_dir(options: CheckOptions) -> Path:
 
 def make_plan(run: Run, shell: Shell) -> tuple[Plan, tuple[OpenTask, ...]]:
     """Find base, tuned model, data and tasks before anything is trained; every error at once."""
-    from checks import open_tasks  # late: an error in a config or policy is told before lm-eval is loaded
-
-    code, given = run.policy.trust.remote_code, run.options.tuned
+    asked, code = run.options, run.policy.trust.remote_code
+    given = asked.tuned
     base, tasks, config = together(
-        lambda: find_base(run.options.base, run.config, shell.environ, remote_code=code),
-        lambda: open_tasks(run.policy.tasks, run.policy, index_folder=run.store.root / "tasks"),
+        lambda: find_base(asked.base, run.config, shell.environ, remote_code=code, folder=asked.base_folder),
+        lambda: find_tasks(run),
         lambda: find_data(run.config, shell.environ) if run.config and not given else run.config,
     )
     tuned = None if given is None else find_tuned(given, base, remote_code=code)
     check_measurable(run, base, tuned or base)
-    plan = build_plan(run.policy, base, tuple(task.info for task in tasks), config=config, tuned=tuned)
+    infos = tuple(task.info for task in tasks)
+    plan = build_plan(run.policy, base, infos, config, tuned, doubts(base, tuned))
     for warning in plan.warnings:
         shell.warn(warning)
     run.folder.write_record(PLAN, plan)
     return plan, tasks
+
+
+def find_tasks(run: Run) -> tuple[OpenTask, ...]:
+    """The policy's tasks with their data; raises `ConfigErrors`."""
+    from checks import open_tasks  # late: an error in a config or policy is told before lm-eval is loaded
+
+    with run.options.at_policy():
+        return open_tasks(run.policy.tasks, run.policy, index_folder=run.store.root / "tasks")
 
 
 def check_measurable(run: Run, base: ModelRef, tuned: ModelRef) -> None:
@@ -195,23 +212,6 @@ def tune(run: Run, plan: Plan, shell: Shell) -> TunedModel:
     return kept
 
 
-def key_of_training(
-    config: TrainingConfig, base: ModelRef, env_names: Sequence[str], environ: Mapping[str, str]
-) -> str:
-    """The store's key of a training: its config, base, data, the files it names, versions and device."""
-    digests = {data.name: dataset_digest(Path(data.name)) for data in config.datasets}
-    for name, value in config.settings.items():
-        if isinstance(value, str) and value and name not in NOT_INPUTS and Path(value).exists():
-            digests[f"{name}: {value}"] = dataset_digest(Path(value))
-    wide = replace(config, environment=tuple(sorted({*config.environment, *env_names})))
-    return training_key(wide, base, digests, installed_versions(), training_device(config), environ)
-
-
-def training_device(config: TrainingConfig) -> str:
-    """The kind and name of the device that a training runs on: weights differ between devices."""
-    return str(find_device("cpu" if config.settings.get("use_cpu") else "auto"))
-
-
 def measure_models(
     run: Run, plan: Plan, tasks: tuple[OpenTask, ...], tuned: TunedModel, shell: Shell
 ) -> RunFacts:
@@ -226,7 +226,8 @@ def measure_models(
         heard.append(text)
         shell.warn(text)
 
-    with ModelSession(plan.base, tuned.model, evaluation, run.policy.trust, bits) as session:
+    session = ModelSession(plan.base, tuned.model, evaluation, run.policy.trust, bits)
+    with run.options.at_policy(), session:
         measured = measure(tasks, session, run.store, evaluation, replace(shell, warn=warn))
         settings = session.settings
     run.folder.write_measurements(measured.measurements)

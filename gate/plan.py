@@ -18,8 +18,9 @@ def build_plan(
     tasks: tuple[TaskInfo, ...],
     config: TrainingConfig | None = None,
     tuned: ModelRef | None = None,
+    doubts: tuple[str, ...] = (),
 ) -> Plan:
-    """Resolve a policy against its tasks, its base and what is to be judged.
+    """Resolve a policy against its tasks, its base and what is to be judged; `doubts` become warnings.
 
     Raises `ConfigErrors` with every rule that these tasks cannot judge: a margin finer than one
     document, a score that the metric cannot have, a task without documents; and where both models cannot be
@@ -32,7 +33,7 @@ def build_plan(
         problems.extend(_rule_problem(policy, rule, text) for text in _doubts(rule, measured))
     if problems:
         raise ConfigErrors(problems)
-    return Plan(policy, base, tasks, config, tuned, tuple(_warnings(tasks)))
+    return Plan(policy, base, tasks, config, tuned, (*doubts, *_warnings(tasks)))
 
 
 def allocate_limit(limit: int | None, sizes: Sequence[int]) -> tuple[int, ...]:

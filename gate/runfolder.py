@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 from urllib.parse import quote
 
+from gate.configs.secrets import without_secrets
 from gate.errors import StoreError, UsageError
 from gate.records import Flip, Measurement, Measurements, ModelRef, Policy, TaskInfo, TrainingConfig
 from gate.sealed import Damaged, NewerSchema, digest_of, disk_errors, open_record, seal_record, write_whole
@@ -28,7 +29,6 @@ PLAN, RUN, ENVIRONMENT = "plan.json", "run.json", "environment.json"
 MEASUREMENTS, FLIPS, TRAINING = "measurements.json", "flips.parquet", "training"
 _RESULTS = (VERDICT, HTML, COMMENT, JUNIT, RUN, MEASUREMENTS, FLIPS)
 _MARKS = (RESOLVED_POLICY, RESOLVED_CONFIG, PLAN, RUN, MEASUREMENTS, ENVIRONMENT, VERDICT)
-SECRET, LEFT_OUT = ("env", "hub_token"), "<left out>"
 _LONGEST_NAME = 150  # most file systems allow 255 bytes
 
 
@@ -259,24 +259,6 @@ class RunFolder:
             f"{self.path / name} is damaged: {why}",
             hint="run the same `ftgate check` again; what the store holds is not measured again",
         )
-
-
-def without_secrets(content: bytes, config: TrainingConfig) -> bytes:
-    """A config's text with `<left out>` for its token and its variables' values; else the same bytes.
-
-    All lines up to the next key's go, whatever the value's style; a mapping on one line goes whole.
-    """
-    tops = {key: line for key, line in config.lines.items() if "." not in key and "[" not in key}
-    if not (secret := {tops[key]: key for key in SECRET if key in tops}):
-        return content
-    lines = content.splitlines(keepends=True)
-    starts = sorted(set(tops.values()))
-    for start in sorted(secret, reverse=True):
-        after = next((line for line in starts if line > start), len(lines) + 1)
-        key = secret[start]
-        names = "".join(f"\n  {name}: {LEFT_OUT}" for name in config.environment) if key == "env" else ""
-        lines[start - 1 : after - 1] = [f"{key}:{names or f' {LEFT_OUT}'}\n".encode()]
-    return b"".join(lines)
 
 
 def _is_run(path: Path) -> bool:

@@ -6,10 +6,30 @@
     ROOT/v1/models/DIGEST/, DIGEST.json   a model's files; the manifest, written last, says that it is whole
     ROOT/v1/kept/DIGEST                   a mark: this model is not to be collected
     ROOT/v1/damaged/                      what was not as it had been written
+    ROOT/v1/tasks/                        lm-eval's list of tasks and their files, kept by the checks
+    ROOT/v1/pulls/N/                      the same (no salt) for pull request N and its merge queue
+    ROOT/v1/judged/N/                     the same for what a judge job measured for pull request N
 
 Content never changes under its name, so there are no locks: two writers of one key are both right, and
 a reader sees a whole file or none. What does not match its digest is moved aside, said loudly, and is
 absent from then on; it is never returned.
+
+A digest says that a file is as it was written, not that its writer was honest. So who wrote decides who
+reads. Refs that were merged read and write the root alone. A pull request's run writes to its own place
+and reads no other's. The base model's answers it takes from the root first: what a pull request wrote
+there is used only where no merged ref has measured, and by that pull request alone. The tuned model's
+answers, trainings and models it takes from its own place, then from the root.
+
+Is a base block in `pulls/N`, found again by a later push to N, a hole? Code of an earlier push, trained
+and judged in one job, can have forged it; but it can have forged the tuned model's block, the training's
+record and the root as well, and each alone is enough for a pass. To read only the base from elsewhere
+would close nothing: that form is for authors who are trusted over all pushes of a pull request. A judge
+job must therefore find nothing that was measured beside a pull request's code, of neither model. It has a
+place of its own, `judged/N`, never looks into `pulls/N`, and what it reads there only judge jobs wrote.
+That holds as long as no training job can write to the judge's disk: no shared disk, and no cache of
+the CI service, which every job of the pull request can write to.
+
+The places can be enforced by mounts: for pull requests, ROOT read-only and only their own folder writable.
 """
 
 from __future__ import annotations
@@ -17,21 +37,26 @@ from __future__ import annotations
 import hashlib
 import math
 import os
+import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 from gate.errors import StoreError
 from gate.keys import dataset_digest, training_key
 from gate.records import BlockResult, TunedModel
 from gate.sealed import Damaged, NewerSchema, open_record, seal_record, write_whole
-from gate.vault import SCHEMA, Vault, digest_to_name, name_to_digest
+from gate.vault import SCHEMA, Vault, digest_to_name, name_to_digest, say_damaged
 
 __all__ = ["Store", "dataset_digest", "digest_to_name", "name_to_digest", "store_root", "training_key"]
 
 SALT_BYTES = 32
+Side = Literal["base", "tuned"]
+_PLACES = ("pulls", "judged")
+_PULL = re.compile(r"[1-9][0-9]{0,9}|[0-9a-f]{40}|[0-9a-f]{64}")
 
 
 def store_root(environ: Mapping[str, str]) -> Path:
@@ -45,6 +70,14 @@ def store_root(environ: Mapping[str, str]) -> Path:
     return home / ".cache" / "ftgate"
 
 
+def _place(pull: int | str, judged: bool) -> str:
+    if not pull:
+        return ""
+    if _PULL.fullmatch(str(pull)) is None:
+        raise ValueError(f"neither a pull request's number nor a commit: {pull!r}")
+    return f"{_PLACES[judged]}/{pull}"
+
+
 @dataclass(frozen=True, slots=True)
 class _Training:
     key: str
@@ -52,14 +85,51 @@ class _Training:
 
 
 class Store(Vault):
-    """A store under `root`; `warn` is told of all that was found damaged."""
+    """A store under `root`; `warn` is told of all that was found damaged.
+
+    `pull` is the number of the pull request for which this is an untrusted run, or its head commit where
+    no number is known; 0 for a merged ref. `judged` is for a judge job's own place.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        *,
+        pull: int | str = 0,
+        judged: bool = False,
+        warn: Callable[[str], None] = say_damaged,
+    ) -> None:
+        super().__init__(root, place=_place(pull, judged), warn=warn)
+        self._trusted = Store(root, warn=warn)._reading() if pull else None
+
+    @classmethod
+    def holding(cls, root: Path, model: Path, *, warn: Callable[[str], None] = say_damaged) -> Store:
+        """The store under `root`, opened in the place that a model of a run lies in."""
+        try:
+            kind, name, *_ = model.relative_to(root / "v1").parts
+            return cls(root, pull=name if kind in _PLACES else 0, judged=kind == _PLACES[1], warn=warn)
+        except ValueError:  # it lies elsewhere
+            return cls(root, warn=warn)
+
+    def _reading(self) -> Store:
+        """This store for those who may not write to it: what is damaged is left where it lies."""
+        self._may_write = False
+        return self
+
+    def require_writable(self) -> None:
+        """Raise `StoreError` unless files can be made here: asked before hours of training, not after."""
+        super().require_writable()
+        _ = self.salt
 
     @cached_property
     def salt(self) -> bytes:
         """The secret that decides which documents share a block; made at first use, the same ever after.
 
-        Raises `StoreError` where there is none and none can be written.
+        It lies at the root for pull requests too. Raises `StoreError` where there is none and none can be
+        written.
         """
+        if self._trusted is not None:
+            return Store(self._trusted.root.parent, warn=self._warn).salt
         path = self.root / "salt"
         for _ in range(3):
             content = self._read(path)
@@ -79,8 +149,16 @@ class Store(Vault):
         name = digest_to_name(key)
         return self.root / "blocks" / name[-64:][:2] / f"{name}.parquet"
 
-    def get_block(self, key: str) -> BlockResult | None:
-        """The block's result as it was put, or None. Raises `StoreError` where the disk refuses."""
+    def get_block(self, key: str, side: Side) -> BlockResult | None:
+        """The block's result as it was put, or None. Raises `StoreError` where the disk refuses.
+
+        `side` says whose answers they are: those of the base model are looked for at the root first.
+        """
+        layers = (self._trusted, self) if side == "base" else (self, self._trusted)
+        found = (layer._own_block(key) for layer in layers if layer is not None)
+        return next((block for block in found if block is not None), None)
+
+    def _own_block(self, key: str) -> BlockResult | None:
         from gate.tables import block_from_bytes
 
         path = self.block_path(key)
@@ -109,6 +187,12 @@ class Store(Vault):
 
     def get_training(self, key: str) -> TunedModel | None:
         """The tuned model of an earlier training, or None unless its files are all as they were."""
+        found = self._own_training(key)
+        if found is None and self._trusted is not None:
+            return self._trusted._own_training(key)
+        return found
+
+    def _own_training(self, key: str) -> TunedModel | None:
         path = self.training_path(key)
         content = self._read(path)
         if content is None:

@@ -48,7 +48,8 @@ def name_to_digest(name: str) -> str:
     return f"{match[1]}:{match[2]}" if match[1] else match[2]
 
 
-def _say(message: str) -> None:
+def say_damaged(message: str) -> None:
+    """Warn on stderr: for stores that nobody gave another way to."""
     print(f"warning: {message}", file=sys.stderr)
 
 
@@ -61,9 +62,10 @@ class _Manifest:
 class Vault:
     """Models under `root`, and the store's way with files; `warn` is told of all that was found damaged."""
 
-    def __init__(self, root: Path, *, warn: Callable[[str], None] = _say) -> None:
-        self.root = root / "v1"
+    def __init__(self, root: Path, *, place: str = "", warn: Callable[[str], None] = say_damaged) -> None:
+        self.root = root / "v1" / place
         self._warn = warn
+        self._may_write = True
 
     def require_writable(self) -> None:
         """Raise `StoreError` unless files can be made here: asked before hours of training, not after."""
@@ -94,8 +96,9 @@ class Vault:
             if not manifest.exists():  # let go and collected while it was hashed
                 return False
             self._set_aside(folder, str(damage))
-            with suppress(OSError):  # read-only: it is found damaged again next time
-                manifest.unlink(missing_ok=True)
+            if self._may_write:
+                with suppress(OSError):  # read-only: it is found damaged again next time
+                    manifest.unlink(missing_ok=True)
             return False
         return True
 
@@ -225,6 +228,8 @@ class Vault:
 
     def _set_aside(self, path: Path, why: str) -> None:
         self._warn(f"{path} is damaged and is not used: {why}")
+        if not self._may_write:
+            return
         aside = self.root / "damaged" / f"{path.name}.{uuid.uuid4().hex}"
         with suppress(OSError):  # read-only, or another reader was faster: absent all the same
             aside.parent.mkdir(parents=True, exist_ok=True)
@@ -254,7 +259,7 @@ def _take(source: Path, target: Path, move: bool) -> int:
 
 
 def _delete(path: Path) -> None:
-    if path.is_dir():
+    if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
         path.unlink()

@@ -313,6 +313,17 @@ evaluation: {dtype: float32, batch_size: 64, device: cpu}
 """
 
 
+def test_an_adapter_whose_base_has_another_name_is_judged_with_a_warning(repo: Repo) -> None:
+    """Trained on another machine: its shapes fit, so it is measured; terminal and verdict name both bases."""
+    save_adapter(repo, repo.tuned)
+    config = repo.tuned / "adapter_config.json"
+    edit_json(config, lambda whole: whole.update(base_model_name_or_path="/gone/models/base"))
+    result = repo.check()
+    assert isinstance(result, Verdict)
+    for said in (repo.said, result.provenance.warnings):
+        assert any("tuned from /gone/models/base; it was put on" in text for text in said)
+
+
 @pytest.mark.parametrize("appended", [1, 2])
 def test_a_chat_template_with_appended_tokens_on_a_plain_base(appended: int, repo: Repo) -> None:
     """New tokens, padded embeddings, a template of its own: measured, the target with the tuned template."""

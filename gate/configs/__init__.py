@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
@@ -13,9 +14,13 @@ from gate.yamlfile import YamlFile, load_yaml, shown
 
 
 class Reader(Protocol):
-    """What a module here offers: the trainer's name, is it mine, and read it."""
+    """What a module here offers: the trainer's name, is it mine, and read it.
+
+    One of `MARKS`, keys at the top of the file, stands in every config that is its own.
+    """
 
     NAME: str
+    MARKS: tuple[str, ...]
 
     def matches(self, file: YamlFile) -> bool:
         """Whether the file, a mapping, is a config of this trainer."""
@@ -55,6 +60,20 @@ def find_reader(file: YamlFile) -> Reader | None:
     if not isinstance(file.data, dict) or _foreign(file) is not None:
         return None
     return next((reader for reader in READERS if reader.matches(file)), None)
+
+
+def may_be_config(content: bytes) -> bool:
+    """Whether a YAML file can be a config at all: quick, and never wrong about one that is.
+
+    A key that is spelled with escapes has a backslash.
+    """
+    return b"\\" in content or any(mark.encode() in content for reader in READERS for mark in reader.MARKS)
+
+
+def looks_like_config(content: bytes) -> bool:
+    """Whether some line of a file that is no YAML begins with a key that marks a config."""
+    marks = "|".join(re.escape(mark) for reader in READERS for mark in reader.MARKS)
+    return re.search(rf"(?m)^[ \t]*[\"']?(?:{marks})[\"']?[ \t]*:".encode(), content) is not None
 
 
 def _foreign(file: YamlFile) -> tuple[str, str] | None:

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gate.configs.launch import count_processes
+from gate.configs.secrets import SECRET
 from gate.configs.sources import read_datasets
 from gate.configs.values import read_settings
 from gate.errors import ConfigErrors, Problem
@@ -19,9 +20,13 @@ from gate.records import Method, Override, Scalar, TrainingConfig
 from gate.yamlfile import YamlFile, key_name, shown
 
 NAME = "trl"
-MARKS = ("model_name_or_path", "dataset_name", "dataset_mixture", "dataset_mixer", "use_peft")
-# Values that may be secrets: they stay in the user's file, where TRL reads them.
-_KEPT_OUT = ("env", "hub_token")
+MARKS: tuple[str, ...] = (
+    "model_name_or_path",
+    "dataset_name",
+    "dataset_mixture",
+    "dataset_mixer",
+    "use_peft",
+)
 _HUB_NAME = re.compile(r"[\w-][\w.-]*(/[\w.-]+)?")
 
 
@@ -54,7 +59,7 @@ def read(file: YamlFile, base: str | None, trains: bool) -> TrainingConfig:
         base_model=base_model,
         base_revision=None if base or revision == "main" else revision,
         datasets=datasets,
-        settings={key: value for key, value in settings.items() if key not in _KEPT_OUT},
+        settings={key: value for key, value in settings.items() if key not in SECRET},
         lines={key_name(keys): line for keys, line in file.lines.items() if keys},
         path=file.path,
         digest=file.digest,

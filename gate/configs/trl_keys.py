@@ -1,4 +1,4 @@
-"""The keys that `trl sft` takes, by the type of their value, as TRL 1.16 declares them.
+"""The keys that `trl sft` takes, by the type of their value, as TRL 1.16 and transformers 5 declare them.
 
 Importing TRL takes seconds, so the table is written out here; a test holds it against the installed TRL.
 """
@@ -128,6 +128,12 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
 }  # fmt: skip
 
 KEYS = BOOLS | WHOLE | NUMBERS | WORDS | LISTS | MAPPINGS | MIXED | {"datasets"}
+
+# Keys that came with a later transformers than the oldest that ftgate runs with. Under an older one TRL would
+# take such a key for an argument of the launcher, and train without it.
+SINCE: Mapping[str, str] = dict.fromkeys(
+    ("activation_checkpointing", "activation_checkpointing_kwargs"), "5.23"
+)
 
 # One entry of `datasets:`.
 DATASET_KEYS = ("path", "name", "data_dir", "data_files", "split", "columns", "fraction")

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from importlib import metadata
 from typing import Any
+
+from packaging.version import Version
 
 from gate.configs.trl_keys import (
     BOOLS,
@@ -18,6 +21,7 @@ from gate.configs.trl_keys import (
     OPTIONAL,
     RANGES,
     REPLACED,
+    SINCE,
     WHOLE,
     WORDS,
 )
@@ -47,13 +51,22 @@ class Unfit(ValueError):
         self.hint = hint
 
 
-def read_settings(file: YamlFile, problems: list[Problem]) -> dict[str, Any]:
-    """The file's own keys with the values that TRL would see; what is wrong is added to `problems`."""
+def read_settings(
+    file: YamlFile, problems: list[Problem], installed: Callable[[str], str] = metadata.version
+) -> dict[str, Any]:
+    """The file's own keys with the values that TRL would see; what is wrong is added to `problems`.
+
+    `installed` gives a package's version.
+    """
     settings: dict[str, Any] = {}
     for key, value in file.data.items():
         if key not in KEYS and key not in EXTRA_KEYS:
             known = REPLACED.get(key) or nearest(key, KEYS | EXTRA_KEYS)
             problems.append(file.problem((key,), "is no key of `trl sft`", known))
+            continue
+        if key in SINCE and Version(found := installed("transformers")) < Version(SINCE[key]):
+            message = f"needs transformers {SINCE[key]}, found {found}"
+            problems.append(file.problem((key,), message, "upgrade transformers, or leave the key out"))
             continue
         try:
             settings[key] = value if key in UNUSED else read_value(key, value)

@@ -7,9 +7,11 @@ from gate.models.files import digest_model, has_tokenizer, model_files, model_ki
 from gate.models.fitting import check_adapter_fits, check_same_family, check_vocabulary
 from gate.models.headers import Tensor, read_header, tensor_shapes, weight_files
 from gate.models.inspection import inspect_model
+from gate.models.naming import base_in_doubt
 
 __all__ = [
     "Tensor",
+    "base_in_doubt",
     "check_adapter_fits",
     "check_same_family",
     "check_vocabulary",

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from gate.errors import ModelError
-from gate.models.files import digest_model, has_tokenizer, model_files, read_json
+from gate.models.files import has_tokenizer, read_json
 from gate.models.headers import tensor_shapes
+from gate.models.naming import check_base_named
 
 Shape = tuple[int, ...]
 FAMILY = (
@@ -18,7 +17,6 @@ FAMILY = (
     "num_attention_heads", "n_head", "num_key_value_heads", "head_dim", "intermediate_size",
 )  # fmt: skip
 ANOTHER_BASE = "it was tuned from another base; name that one"
-HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 STORED_TRANSPOSED = ("gpt2", "openai-gpt", "ctrl")  # Conv1D: (inputs, outputs)
 
 
@@ -53,14 +51,15 @@ def check_same_family(base: Path, tuned: Path) -> None:
             raise _mismatch(tuned, base, name, shape, shapes[name])
 
 
-def check_adapter_fits(adapter: Path, base: Path, base_name: str = "") -> None:
+def check_adapter_fits(adapter: Path, base: Path, base_name: str = "", revision: str | None = None) -> None:
     """Raises ModelError, naming the first mismatch, unless the adapter's tensors fit the base's modules.
 
-    The base that the adapter names must be no other than this one, which the user calls `base_name`.
+    The base that the adapter names must be no other than this one, which the user calls `base_name`, nor
+    may it name another commit than `revision`.
     LoRA: A is (rank, inputs) and B is (outputs, rank) of a base weight (outputs, inputs). Weights that
     the adapter saved whole (embeddings, head) may have appended rows.
     """
-    check_base_named(adapter, base, base_name)
+    check_base_named(adapter, base, base_name, revision)
     check_vocabulary(base, adapter)
     check_template_kept(base, adapter)
     if "quantization_config" in _config(base):
@@ -82,31 +81,6 @@ def check_adapter_fits(adapter: Path, base: Path, base_name: str = "") -> None:
         linear = weight[::-1] if transposed and part in ("A", "B") else weight
         if not _fits(part, shape, linear, rows):
             raise _mismatch(adapter, base, name, shape, weight)
-
-
-def check_base_named(adapter: Path, base: Path, base_name: str) -> None:
-    """Raises ModelError where `adapter_config.json` names another base than this one.
-
-    Equal shapes prove nothing: siblings of a family share them. A folder that is not on this machine
-    proves nothing either, and is let through.
-    """
-    named = read_json(adapter / "adapter_config.json").get("base_model_name_or_path")
-    if not isinstance(named, str) or not named or named in (base_name, str(base)):
-        return
-    if os.path.isdir(named):
-        other = not os.path.samefile(named, base) and _is_another_model(Path(named), base)
-    else:
-        ends = {base.name, Path(base_name).name}
-        other = bool(base_name) and HUB_NAME.fullmatch(named) is not None and Path(named).name not in ends
-    if other:
-        raise ModelError(
-            f"the adapter {adapter} was tuned from {named}, and not from the base {base_name or base}",
-            hint="name its own base, or correct base_model_name_or_path in its adapter_config.json",
-        )
-
-
-def _is_another_model(folder: Path, base: Path) -> bool:
-    return bool(model_files(folder)) and digest_model(folder) != digest_model(base)
 
 
 def check_vocabulary(base: Path, tuned: Path) -> None:

@@ -16,6 +16,7 @@ from gate.errors import ModelError
 from gate.models.files import INDEX, WHOLE, read_json, weight_names
 
 MAX_HEADER_BYTES = 100_000_000  # the format's own limit
+MAX_DIMENSIONS, MAX_SIZE = 16, 2**48  # of a tensor; far above any, and their product is computed at once
 BITS = {
     "F4": 4, "F6_E2M3": 6, "F6_E3M2": 6,
     "BOOL": 8, "U8": 8, "I8": 8, "F8_E5M2": 8, "F8_E4M3": 8, "F8_E8M0": 8,
@@ -62,10 +63,12 @@ def _tensor(entry: Mapping[str, object]) -> Tensor:
     shape, offsets = entry["shape"], entry["data_offsets"]
     if not isinstance(shape, list) or not isinstance(offsets, list):
         raise TypeError("shape and data_offsets must be lists")
-    start, end = (int(each) for each in offsets)
-    sizes = tuple(int(each) for each in shape)
-    if any(each < 0 for each in (*sizes, start)):
-        raise ValueError("negative size")
+    if len(shape) > MAX_DIMENSIONS or not all(type(each) is int for each in (*shape, *offsets)):
+        raise TypeError("shape and data_offsets must hold a few whole numbers")
+    start, end = offsets
+    sizes = tuple(shape)
+    if any(not 0 <= each <= MAX_SIZE for each in (*sizes, start)):
+        raise ValueError("a size that no tensor has")
     return Tensor(dtype=str(entry["dtype"]), shape=sizes, start=start, end=end)
 
 

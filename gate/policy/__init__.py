@@ -10,11 +10,13 @@ from typing import Any
 from gate.errors import ConfigErrors, Problem
 from gate.policy.entries import PATHS_START, Entries, read_general, read_target, read_text
 from gate.policy.fields import NOT_YET, Section
+from gate.policy.pull_request import read_pull_request
 from gate.records import Evaluation, Policy, Trust
 from gate.yamlfile import YamlFile, load_yaml, shown
 
 POLICY_KEYS = (
     "version", "confidence", "decide", "include", "target", "general", "text", "evaluation", "trust",
+    "pull_request",
 )  # fmt: skip
 EVALUATION_KEYS = ("dtype", "chat_template", "quantization", "scorer", "batch_size", "device")
 TRUST_KEYS = ("remote_code", "generated_code", "env")
@@ -52,6 +54,7 @@ def _read(file: YamlFile, folder: Path, problems: list[Problem]) -> Policy:
     read_general(section, entries)
     read_text(section, entries)
     evaluation, trust = _evaluation(section), _trust(section)
+    pull_request = read_pull_request(section, folder)
     if not problems and all(rule.margin is None for rule in entries.rules):
         hint = "add a `target`, a `general` task with `max_drop`, or a `text` corpus with `max_rise`"
         section.complain(None, "holds no rule that can fail", hint)
@@ -62,6 +65,7 @@ def _read(file: YamlFile, folder: Path, problems: list[Problem]) -> Policy:
         include=include,
         evaluation=evaluation,
         trust=trust,
+        pull_request=pull_request,
         path=file.path,
         digest=file.digest,
     )

@@ -16,10 +16,11 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from gate.training.job import STOPPED, Event, Failed, Job, append_event
+from gate.training.job import STOPPED, Event, Failed, Job, append_event, forget_config
 
 WORKER = "FTGATE_TRAINING_WORKER"
 """Set for the processes that a launcher starts: they train."""
@@ -29,7 +30,7 @@ def main(path: str) -> int:
     """Run the job in `path`; the exit status."""
     job = Job.read(Path(path))
     _hold(job.lock)
-    end_with_parent()
+    end_with_parent(lambda: forget_config(Path(job.config)))
     if WORKER in os.environ or (job.processes == 1 and not job.launcher):
         return _train(job)
     os.environ[WORKER] = "1"
@@ -41,13 +42,17 @@ def _hold(lock: str) -> None:
     fcntl.flock(os.open(lock, os.O_RDWR | os.O_CREAT, 0o600), fcntl.LOCK_SH)
 
 
-def end_with_parent() -> None:
-    """Die when the parent is gone: it may have been killed before it could end this process group."""
+def end_with_parent(last: Callable[[], None]) -> None:
+    """Die when the parent is gone: it may have been killed before it could end this process group.
+
+    `last` is done before, in the parent's place.
+    """
     parent = os.getppid()
 
     def watch() -> None:
         while os.getppid() == parent:
             time.sleep(0.5)
+        last()
         os.killpg(os.getpgrp(), signal.SIGKILL)
 
     threading.Thread(target=watch, daemon=True).start()
@@ -85,6 +90,7 @@ def _train(job: Job) -> int:
             ["--config", job.config, *job.arguments], fail_with_unknown_args=False
         )
         arguments[1].resume_from_checkpoint = job.resume
+        name_folders(arguments[0], arguments[3], job.data)
 
         from gate.training.watch import TimeIsUp, Watch, WatchedTrainer
 
@@ -101,6 +107,13 @@ def _train(job: Job) -> int:
     if first and watch.report:
         tell(watch.report)
     return 0
+
+
+def name_folders(script: Any, mixture: Any, folders: Mapping[str, str]) -> None:
+    """Put the folders in place of the hub names that were fetched into them: offline, names are not found."""
+    script.dataset_name = folders.get(script.dataset_name, script.dataset_name)
+    for entry in mixture.datasets:
+        entry.path = folders.get(entry.path, entry.path)
 
 
 def failed(error: BaseException, stage: str) -> Failed:

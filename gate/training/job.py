@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ class Job:
     fingerprint: str  # what must agree before a checkpoint is resumed
     processes: int = 1
     launcher: tuple[str, ...] = ()  # arguments of `accelerate launch` that the config gives
+    data: Mapping[str, str] = field(default_factory=dict)  # hub name -> folder
     resume: str | None = None
     seconds_before: float = 0.0  # spent on the steps that are resumed
     deadline: float | None = None
@@ -40,6 +42,13 @@ class Job:
     def read(cls, path: Path) -> Job:
         """Read what `write` wrote."""
         return cls(**_fields(path.read_text(encoding="utf-8")))
+
+
+def forget_config(copy: Path) -> None:
+    """Delete the child's copy of the config, which may hold tokens, and the folder that it has alone."""
+    copy.unlink(missing_ok=True)
+    with suppress(OSError):
+        copy.parent.rmdir()
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from typing import BinaryIO
 
 from gate.errors import Interrupted, TrainingError
 from gate.records import TrainingConfig
@@ -108,33 +109,51 @@ def run_child(
     meanwhile (see `ending_signals`), the whole process group is gone before it is raised on.
     """
     events.unlink(missing_ok=True)
-    reader, seen = EventReader(events), list[Event]()
-    began, killed = time.monotonic(), False
+    seen, began = list[Event](), time.monotonic()
+    reader = EventReader(events)
+
+    def listen() -> None:
+        for event in reader.new():
+            seen.append(event)
+            tell(event)
+
     with log.open("ab") as out:
         start = out.tell()
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=out,
-            stderr=subprocess.STDOUT,
-            env=dict(environ),
-            start_new_session=True,
-        )
+        process = _start(command, environ, out)
         try:
-            while not _ended(process):
-                for event in reader.new():
-                    seen.append(event)
-                    tell(event)
-                if kill_after is not None and time.monotonic() - began > kill_after:
-                    killed = True
-                    _kill(process)
+            killed = _wait(process, listen, kill_after)
         finally:
             _kill(process)
     seen += reader.new()
+    return Ended(process.returncode, tuple(seen), _read_from(log, start), time.monotonic() - began, killed)
+
+
+def _start(command: Sequence[str], environ: Mapping[str, str], out: BinaryIO) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=out,
+        stderr=subprocess.STDOUT,
+        env=dict(environ),
+        start_new_session=True,
+    )
+
+
+def _wait(process: subprocess.Popen[bytes], listen: Callable[[], None], kill_after: float | None) -> bool:
+    """Wait for the end and listen meanwhile; whether the process had to be killed for its time."""
+    began, killed = time.monotonic(), False
+    while not _ended(process):
+        listen()
+        if kill_after is not None and time.monotonic() - began > kill_after:
+            killed = True
+            _kill(process)
+    return killed
+
+
+def _read_from(log: Path, start: int) -> str:
     with log.open("rb") as written:
         written.seek(start)
-        text = written.read().decode("utf-8", errors="replace")
-    return Ended(process.returncode, tuple(seen), text, time.monotonic() - began, killed)
+        return written.read().decode("utf-8", errors="replace")
 
 
 def _ended(process: subprocess.Popen[bytes]) -> bool:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,7 +17,7 @@ from gate.progress import Progress, duration
 from gate.records import ModelRef, Override, TrainingConfig, TrainingCost, TunedModel
 from gate.training.checkpoints import last_complete
 from gate.training.failures import renamed, unexplained
-from gate.training.job import Event, Failed, Job, Started, Step, Stopped
+from gate.training.job import Event, Failed, Job, Started, Step, Stopped, forget_config
 from gate.training.launch import (
     CHILD_LOCK,
     Ended,
@@ -71,9 +71,10 @@ def train(
             found = read_record(folder, fingerprint, remote_code=config.trust_remote_code)
             if found is not None:
                 return found
-            job = _prepare(config, base, folder, fingerprint, timeout)
-            child = command(folder / JOB), child_environment(environ, env_names, processes=config.processes)
-            ended = _follow(*child, job, folder, timeout, progress)
+            with _private_copy(config) as copy:
+                job = _prepare(config, base, copy, folder, fingerprint, timeout)
+                allowed = child_environment(environ, env_names, processes=config.processes)
+                ended = _follow(command(folder / JOB), allowed, job, folder, timeout, progress)
             _check_ending(ended, config, folder / LOG, timeout)
             return _accept(ended, job, config, base, folder)
 
@@ -85,38 +86,49 @@ def planned_overrides(config: TrainingConfig, base: ModelRef, folder: Path) -> t
     if was is not None and was != base.name:
         reason = "--base names another base model"
         changed = (*changed, Override("model_name_or_path", str(was), base.name, reason))
-    for name, folder_of_it in fetched_data(config):
-        changed = (
-            *changed,
-            Override("dataset_name", name, folder_of_it, "fetched before; training is offline"),
-        )
-    return changed
+    fetched = fetched_data(config)
+    reason = "fetched before; training is offline"
+    named = ((key, name) for key, name in _data_named(config.settings) if name in fetched)
+    return (*changed, *(Override(key, name, fetched[name], reason) for key, name in named))
 
 
-def fetched_data(config: TrainingConfig) -> tuple[tuple[str, str], ...]:
-    """The hub dataset that the config names and the folder that it was fetched to, if there is one."""
-    name = config.settings.get("dataset_name")
-    folders = [data.name for data in config.datasets if name is not None and data.name != name]
-    return tuple((str(name), folder) for folder in folders[:1])
+def fetched_data(config: TrainingConfig) -> dict[str, str]:
+    """Hub name -> the folder that it was fetched to."""
+    return {data.hub: data.name for data in config.datasets if data.hub}
+
+
+def _data_named(settings: Mapping[str, object]) -> Iterator[tuple[str, str]]:
+    """(key, name) of each dataset that the config names; a list goes before `dataset_name`, as with TRL."""
+    listed = settings.get("datasets")
+    if not isinstance(listed, list) or not listed:
+        yield "dataset_name", str(settings.get("dataset_name"))
+        return
+    for index, entry in enumerate(listed):
+        yield f"datasets[{index}].path", str(entry["path"])
 
 
 def _prepare(
-    config: TrainingConfig, base: ModelRef, folder: Path, fingerprint: str, timeout: float | None
+    config: TrainingConfig,
+    base: ModelRef,
+    copy: Path,
+    folder: Path,
+    fingerprint: str,
+    timeout: float | None,
 ) -> Job:
     """Clear away what is not whole and write the job down."""
     (folder / RECORD).unlink(missing_ok=True)
     resumed = last_complete(folder / OUTPUT, fingerprint)
     overrides = [(each.key, each.now) for each in trl.overrides(config.settings, str(folder / OUTPUT))]
     overrides.append(("model_name_or_path", base.path))
-    overrides += [("dataset_name", folder_of_it) for _, folder_of_it in fetched_data(config)]
     job = Job(
-        config=str(_copy_config(config, folder)),
+        config=str(copy),
         arguments=tuple(word for key, now in overrides for word in (f"--{key}", str(now))),
         events=str(folder / "events.jsonl"),
         lock=str(folder / CHILD_LOCK),
         fingerprint=fingerprint,
         processes=config.processes,
         launcher=launcher_arguments(config),
+        data=fetched_data(config),
         resume=str(resumed.path) if resumed else None,
         seconds_before=resumed.seconds if resumed else 0.0,
         deadline=None if timeout is None else time.time() + timeout,
@@ -145,7 +157,6 @@ def _follow(
         )
     finally:
         progress.done(WHAT)
-        Path(job.config).unlink(missing_ok=True)  # it may hold a token
 
 
 def _accept(ended: Ended, job: Job, config: TrainingConfig, base: ModelRef, folder: Path) -> TunedModel:
@@ -170,10 +181,12 @@ def _accept(ended: Ended, job: Job, config: TrainingConfig, base: ModelRef, fold
     return tuned
 
 
-def _copy_config(config: TrainingConfig, folder: Path) -> Path:
+@contextmanager
+def _private_copy(config: TrainingConfig) -> Iterator[Path]:
     """A copy of the config's very bytes: what was read, checked and digested is what is trained.
 
-    It may hold tokens, so that only its owner can read it, and it goes when the training ends.
+    It may hold tokens: only its owner can read it, it lies outside of the run's folder, which is handed
+    around, and it goes with the training, however that ends (a killed parent: `child.end_with_parent`).
     """
     try:
         content = Path(config.path).read_bytes()
@@ -181,10 +194,12 @@ def _copy_config(config: TrainingConfig, folder: Path) -> Path:
         raise ConfigErrors([Problem(config.path, f"cannot be read: {error.strerror}")]) from error
     if hashlib.sha256(content).hexdigest() != config.digest:
         raise ConfigErrors([Problem(config.path, "has changed since it was read", hint="run again")])
-    copy = folder / "config.yaml"
-    with open(copy, "wb", opener=lambda path, flags: os.open(path, flags, 0o600)) as out:
-        out.write(content)
-    return copy
+    copy = Path(tempfile.mkdtemp(prefix="ftgate-")) / "config.yaml"
+    try:
+        copy.write_bytes(content)
+        yield copy
+    finally:
+        forget_config(copy)
 
 
 def _fingerprint(config: TrainingConfig, base: ModelRef, key: str) -> str:

@@ -209,6 +209,18 @@ def change_json(file: Path, **changed: object) -> None:
     file.write_text(json.dumps({**json.loads(file.read_text()), **changed}))
 
 
+def with_nan(model: Path) -> None:
+    """One NaN, in bf16 or fp32, at the end of the file: the last number of some tensor."""
+    file = model / "model.safetensors"
+    content = file.read_bytes()
+    length = struct.unpack("<Q", content[:8])[0]
+    dtypes = {
+        entry["dtype"] for name, entry in json.loads(content[8 : 8 + length]).items() if "dtype" in entry
+    }
+    nan = {"BF16": b"\xc0\x7f", "F16": b"\x00\x7e", "F32": b"\x00\x00\xc0\x7f"}[dtypes.pop()]
+    file.write_bytes(content[: -len(nan)] + nan)
+
+
 BASES = {
     gone: ("neither a folder here nor in the cache", "name a local folder"),
     without_tokenizer: ("there is no tokenizer in broken", "save_pretrained"),
@@ -216,6 +228,7 @@ BASES = {
     pickled: ("pickle weights only (pytorch_model.bin), which run code", "model.safetensors"),
     with_code: ("brings its own code (auto_map in config.json)", "`trust: {remote_code: true}`"),
     cut_short: ("model.safetensors is damaged", "truncated"),
+    with_nan: ("NaN or infinite weights in", "the file is damaged"),
 }
 
 
@@ -291,18 +304,6 @@ def of_another_vocabulary(model: Path) -> None:
     (model / "tokenizer.json").write_text(json.dumps(tokenizer))
 
 
-def with_nan(model: Path) -> None:
-    """One NaN, in bf16 or fp32, at the end of the file: the last number of some tensor."""
-    file = model / "model.safetensors"
-    content = file.read_bytes()
-    length = struct.unpack("<Q", content[:8])[0]
-    dtypes = {
-        entry["dtype"] for name, entry in json.loads(content[8 : 8 + length]).items() if "dtype" in entry
-    }
-    nan = {"BF16": b"\xc0\x7f", "F16": b"\x00\x7e", "F32": b"\x00\x00\xc0\x7f"}[dtypes.pop()]
-    file.write_bytes(content[: -len(nan)] + nan)
-
-
 TUNED = {
     same: ("base and tuned are the same weights", "was anything trained?"),
     of_another_base: ("hidden_size is 128, the base's is", "it was tuned from another base; name that one"),
@@ -343,6 +344,24 @@ def test_a_command_line_that_asks_for_nothing_is_usage(repository) -> None:
     assert "'--tuned'" in flag.stderr
     assert "'check'" in command.stderr
     assert "--train-timeout" in limit.stderr
+
+
+@pytest.mark.parametrize(("debug", "shown"), [("", False), ("0", False), ("1", True)])
+def test_a_traceback_is_shown_only_where_it_is_asked_for(
+    repository, command_line, debug: str, shown: bool
+) -> None:
+    """`FTGATE_DEBUG=1`, before the error's own words, which stay the same."""
+    done = subprocess.run(
+        command_line(["judge", "nowhere"]),
+        cwd=repository.path,
+        env=repository.environment({"FTGATE_DEBUG": debug}),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert ("Traceback" in done.stderr) is shown
+    assert "error: there is no run folder at nowhere" in done.stderr
 
 
 # ── Places that cannot be written ────────────────────────────────────────────────────────────────

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import resource
 import shutil
 import sys
@@ -15,6 +14,8 @@ from typing import Any
 import pytest
 
 from gate.policy import load_policy
+from gate.records import RunFacts
+from gate.runfolder import RunFolder
 
 pytestmark = pytest.mark.e2e
 
@@ -214,24 +215,37 @@ def test_a_damaged_measurement_is_never_judged(copied) -> None:
 # ── Verify, promote, keep ────────────────────────────────────────────────────────────────────────
 
 
+def test_a_moved_run_and_policy_are_judged_and_changed_tasks_are_not(copied, policy, light) -> None:
+    """The repository lies elsewhere now: judged. One byte of a task's data differs: not what was measured."""
+    copied.write("again.yaml", {**policy, "confidence": 0.9})
+    shutil.move(copied.path / "run", copied.path / "elsewhere")
+    moved = copied.ftgate("judge", "elsewhere", "--thresholds", str(copied.path / "again.yaml"), **light)
+    assert moved.returncode == 0, moved.stdout + moved.stderr
+    with (copied.path / "data/banking12.jsonl").open("a") as file:
+        file.write("\n")
+    changed = copied.ftgate("judge", "elsewhere", "--thresholds", "again.yaml", **light)
+    assert changed.returncode == 2, changed.stdout + changed.stderr
+    assert "data/banking12.jsonl is not what it was when this run was measured" in changed.stderr
+
+
 def test_verify_tells_the_model_that_passed_from_any_other(copied, light) -> None:
     """0 for the judged model wherever it lies, 1 for one changed byte; without torch."""
     shutil.copytree(copied.verdict()["tuned"]["path"], copied.path / "mine")
-    right = copied.ftgate("verify", "run/verdict.json", "mine", **light)
+    right = copied.ftgate("verify", "run/verdict.json", "mine", "--unsigned", **light)
     assert right.returncode == 0, right.stdout + right.stderr
     assert right.stdout.startswith("yes: ")
     (copied.path / "mine/generation_config.json").write_text("{}")
-    altered = copied.ftgate("verify", "run", "mine", **light)
+    altered = copied.ftgate("verify", "run", "mine", "--unsigned", **light)
     assert altered.returncode == 1, altered.stdout + altered.stderr
     assert altered.stdout.startswith("no: ")
-    missing = copied.ftgate("verify", "run", "nowhere")
+    missing = copied.ftgate("verify", "run", "nowhere", "--unsigned")
     assert missing.returncode == 2
 
 
 def test_a_failed_verdict_ships_nothing(failed) -> None:
     """The right model under a failed verdict: `verify` says 1, `promote` refuses and leaves nothing."""
     model = failed.verdict()["tuned"]["path"]
-    verified = failed.ftgate("verify", "run", model)
+    verified = failed.ftgate("verify", "run", model, "--unsigned")
     assert verified.returncode == 1
     assert "the verdict is fail, not a pass" in verified.stdout
     promoted = failed.ftgate("promote", "run", "shipped")
@@ -244,7 +258,7 @@ def test_promote_copies_what_passed(copied) -> None:
     """The copy verifies; a place that is taken or cannot be written is left alone and named."""
     done = copied.ftgate("promote", "run", "models/shipped")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert copied.ftgate("verify", "run", "models/shipped").returncode == 0
+    assert copied.ftgate("verify", "run", "models/shipped", "--unsigned").returncode == 0
     taken = copied.ftgate("promote", "run", "base")
     assert taken.returncode == 2
     assert "base exists already" in taken.stderr
@@ -255,9 +269,15 @@ def test_promote_copies_what_passed(copied) -> None:
         assert "defect of ftgate" not in unwritable.stderr
 
 
-def test_a_model_is_kept_until_it_is_let_go(copied) -> None:
+def test_a_model_is_kept_until_it_is_let_go(checked, copied) -> None:
     """`keep` marks it, `keep --release` deletes its files, and then nothing can be promoted."""
     digest = copied.verdict()["tuned"]["digest"]
+    # The copied run still names the store that the first check used: as if it had used its own.
+    folder = RunFolder.open(copied.path / "run")
+    facts = folder.read_record("run.json", RunFacts)
+    assert str(checked.store) in facts.tuned_path
+    own = facts.tuned_path.replace(str(checked.store), str(copied.store))
+    folder.write_record("run.json", replace(facts, tuned_path=own))
     kept = copied.ftgate("keep", "run")
     assert kept.returncode == 0, kept.stderr
     assert digest in kept.stdout
@@ -265,9 +285,10 @@ def test_a_model_is_kept_until_it_is_let_go(copied) -> None:
     released = copied.ftgate("keep", "run", "--release")
     assert released.returncode == 0, released.stderr
     assert not list((copied.store / "v1/models").glob("*/*.safetensors"))
-    # The run's own facts still name the store that the first check used: a copy of the run forgets that.
-    facts = json.loads((copied.path / "run/run.json").read_text())["record"]
-    assert digest.removeprefix("sha256:") in facts["tuned_path"]
+    promoted = copied.ftgate("promote", "run", "shipped")
+    assert promoted.returncode == 2
+    assert f"the judged model {digest} is no longer kept" in promoted.stderr
+    assert not (copied.path / "shipped").exists()
 
 
 # ── Init, doctor and the rest ────────────────────────────────────────────────────────────────────

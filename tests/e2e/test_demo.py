@@ -109,7 +109,7 @@ def test_a_second_check_trains_and_scores_nothing(demo: Demo) -> None:
 def test_what_passed_is_what_ships(demo: Demo) -> None:
     """promote copies the judged model, verify knows it again, and refuses the blocked one."""
     assert demo.run("promote", "runs/lora", "release").returncode == 0
-    assert demo.run("verify", "runs/lora/verdict.json", "release").returncode == 0
+    assert demo.run("verify", "runs/lora/verdict.json", "release", "--unsigned").returncode == 0
     assert demo.run("promote", "runs/full", "no-release").returncode == 2
     (demo.folder / "release" / "adapter_config.json").write_text("{}")
-    assert demo.run("verify", "runs/lora/verdict.json", "release").returncode == 1
+    assert demo.run("verify", "runs/lora/verdict.json", "release", "--unsigned").returncode == 1

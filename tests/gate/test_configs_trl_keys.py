@@ -3,8 +3,15 @@
 import json
 import subprocess
 import sys
+from importlib.metadata import version
+from pathlib import Path
+
+from packaging.version import Version
 
 from gate.configs import trl_keys
+from gate.configs.values import read_settings
+from gate.errors import Problem
+from gate.yamlfile import load_yaml
 
 # Importing TRL takes seconds and leaves torch behind, so it is asked in a process of its own.
 ASK = """
@@ -45,13 +52,18 @@ print(json.dumps({"keys": keys, "optional": optional, "choices": choices, "entry
 
 
 def test_the_table_is_that_of_the_installed_trl() -> None:
-    """Every key, its type, whether it may be empty, and its words, as TRL's dataclasses declare them."""
+    """Every key, its type, whether it may be empty, and its words, as TRL's dataclasses declare them.
+
+    All but those that this transformers is too old for.
+    """
     done = subprocess.run([sys.executable, "-c", ASK], capture_output=True, text=True, check=True)
     asked = json.loads(done.stdout.splitlines()[-1])
     groups = ("BOOLS", "WHOLE", "NUMBERS", "WORDS", "LISTS", "MAPPINGS", "MIXED")
-    shipped = {key: group for group in groups for key in getattr(trl_keys, group)}
+    here = Version(version("transformers"))
+    later = {key for key, since in trl_keys.SINCE.items() if here < Version(since)}
+    shipped = {key: group for group in groups for key in getattr(trl_keys, group) - later}
     assert asked["keys"] == shipped
-    assert set(asked["optional"]) == trl_keys.OPTIONAL
+    assert set(asked["optional"]) == trl_keys.OPTIONAL - later
     assert asked["choices"] == {key: list(words) for key, words in trl_keys.CHOICES.items()}
     assert tuple(asked["entry"]) == trl_keys.DATASET_KEYS
 
@@ -61,3 +73,18 @@ def test_the_table_holds_together() -> None:
     assert set(trl_keys.RANGES) <= trl_keys.KEYS | trl_keys.EXTRA_KEYS
     assert trl_keys.OPTIONAL <= trl_keys.KEYS
     assert not set(trl_keys.REPLACED) & trl_keys.KEYS
+
+
+def test_a_key_that_the_installed_transformers_lacks_is_refused(tmp_path: Path) -> None:
+    """TRL would take it for the launcher's and train without it; newer ones have it."""
+    (tmp_path / "sft.yaml").write_text("activation_checkpointing: true\n")
+    file = load_yaml(tmp_path / "sft.yaml", version="1.1")
+    problems: list[Problem] = []
+    for old in ("5.17.0", "5.22.2"):
+        assert read_settings(file, problems, lambda _, old=old: old) == {}
+    assert [str(each).partition(":1: ")[2] for each in problems] == [
+        f"activation_checkpointing: needs transformers 5.23, found {old} (upgrade transformers, or leave the "
+        "key out)"
+        for old in ("5.17.0", "5.22.2")
+    ]
+    assert read_settings(file, [], lambda _: "5.23.0") == {"activation_checkpointing": True}

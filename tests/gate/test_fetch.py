@@ -2,72 +2,22 @@
 
 from __future__ import annotations
 
-import json
-import threading
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from fake_hub import COMMIT, Hub, environ, serving
 
 from gate.errors import DataError, InfrastructureError, ModelError, UsageError
 from gate.fetch import fetch_dataset, fetch_model
 
-COMMIT = "a" * 40
 FILES = {"config.json": b'{"model_type": "llama"}', "pytorch_model.bin": b"pickle", "model.safetensors": b"w"}
-
-
-class Hub(ThreadingHTTPServer):
-    """A small hub: `status` answers everything, or 200 serves one model."""
-
-    status = 200
-    asked: list[tuple[str, str | None]]
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: Hub
-
-    def do_GET(self) -> None:
-        self.server.asked.append((self.path, self.headers.get("Authorization")))
-        if self.server.status != 200:
-            return self.answer(self.server.status, b"{}")
-        if "/tree/" in self.path:
-            tree = [{"type": "file", "path": n, "size": len(b), "oid": n} for n, b in FILES.items()]
-            return self.answer(200, json.dumps(tree).encode())
-        if self.path.startswith("/api/models/org/model/revision/"):
-            revision = self.path.rsplit("/", 1)[-1].split("?")[0]
-            if revision not in ("main", COMMIT):
-                return self.answer(404, b"{}", {"X-Error-Code": "RevisionNotFound"})
-            return self.answer(200, json.dumps({"id": "org/model", "sha": COMMIT}).encode())
-        name = self.path.rsplit("/", 1)[-1]
-        return self.answer(200, FILES[name], {"ETag": f'"{name}"', "X-Repo-Commit": COMMIT})
-
-    do_HEAD = do_GET
-
-    def answer(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
-        self.send_response(status)
-        for key, value in {**(headers or {}), "Content-Length": str(len(body))}.items():
-            self.send_header(key, value)
-        self.end_headers()
-        if self.command == "GET":
-            self.wfile.write(body)
-
-    def log_message(self, *args: object) -> None:
-        """Quiet."""
 
 
 @pytest.fixture
 def hub() -> Iterator[Hub]:
-    server = Hub(("127.0.0.1", 0), Handler)
-    server.asked = []
-    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-    yield server
-    server.shutdown()
-    server.server_close()
-
-
-def environ(port: int, home: Path, **more: str) -> dict[str, str]:
-    return {"HF_ENDPOINT": f"http://127.0.0.1:{port}", "HF_HOME": str(home), "HF_TOKEN": "hf_x", **more}
+    with serving({"models/org/model": FILES}) as server:
+        yield server
 
 
 def test_a_local_folder_is_returned_as_it_is(tmp_path: Path) -> None:

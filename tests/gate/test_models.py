@@ -15,6 +15,7 @@ import pytest
 import gate
 from gate.errors import ModelError
 from gate.models import (
+    base_in_doubt,
     check_adapter_fits,
     check_same_family,
     digest_model,
@@ -334,6 +335,37 @@ def test_adapter_that_names_another_base(named: str, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=f"tuned from {named}, and not from the base org/base") as caught:
         check_adapter_fits(adapter_of(tmp_path, named), base, "org/base")
     assert "base_model_name_or_path" in caught.value.hint
+
+
+def test_adapter_of_another_commit(tmp_path: Path) -> None:
+    """Two full commits of one base that differ are an error; a branch, or a local base, says nothing."""
+    base, adapter = make_model(tmp_path / "base"), adapter_of(tmp_path, "org/base")
+    ours, other = "a" * 40, "b" * 40
+    for trained, pinned in ((ours, ours), ("main", ours), (None, ours), (other, None), (other, "main")):
+        edit(adapter / "adapter_config.json", revision=trained)
+        check_adapter_fits(adapter, base, "org/base", pinned)
+    edit(adapter / "adapter_config.json", revision=other)
+    with pytest.raises(ModelError, match=f"from the base at {other}, and not at {ours}") as caught:
+        check_adapter_fits(adapter, base, "org/base", ours)
+    assert "pin that revision" in caught.value.hint
+
+
+@pytest.mark.parametrize("named", ["", "elsewhere/base", "/gone/trained-from", "plain"])
+def test_a_base_known_by_its_shapes_alone_is_a_doubt(named: str, tmp_path: Path) -> None:
+    """Folders have other names on other machines: let through, and said with both names."""
+    base = make_model(tmp_path / "base")
+    doubt = base_in_doubt(adapter_of(tmp_path, named), base, "org/base")
+    assert doubt is not None
+    assert (named or "does not say") in doubt
+    assert "put on org/base" in doubt
+
+
+@pytest.mark.parametrize("named", ["org/base", "{base}", "{copy}"])
+def test_a_base_that_is_known_is_no_doubt(named: str, tmp_path: Path) -> None:
+    """By its name, its folder, or a folder with the very same model."""
+    base, copy = make_model(tmp_path / "base"), tmp_path / "copy"
+    shutil.copytree(base, copy)
+    assert base_in_doubt(adapter_of(tmp_path, named.format(base=base, copy=copy)), base, "org/base") is None
 
 
 def test_adapter_with_another_vocabulary(tmp_path: Path) -> None:

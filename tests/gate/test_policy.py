@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from gate import policy as policy_room
 from gate.errors import ConfigErrors
 from gate.policy import entries, load_policy
-from gate.records import Evaluation, Place, Trust
+from gate.policy.pull_request import PULL_REQUEST_KEYS
+from gate.records import Evaluation, Place, PullRequestPolicy, Trust
 
 FULL = """\
 version: 1
@@ -247,6 +248,7 @@ def test_keys_are_frozen() -> None:
         "top": policy_room.POLICY_KEYS,
         "evaluation": policy_room.EVALUATION_KEYS,
         "trust": policy_room.TRUST_KEYS,
+        "pull_request": PULL_REQUEST_KEYS,
         "target": entries.TARGET_KEYS,
         "general": entries.GENERAL_KEYS,
         "general.defaults": entries.DEFAULTS_KEYS,
@@ -256,7 +258,9 @@ def test_keys_are_frozen() -> None:
     } == {
         "top": (
             "version", "confidence", "decide", "include", "target", "general", "text", "evaluation", "trust",
+            "pull_request",
         ),
+        "pull_request": ("when", "label", "new_targets", "bases", "configs", "template"),
         "evaluation": ("dtype", "chat_template", "quantization", "scorer", "batch_size", "device"),
         "trust": ("remote_code", "generated_code", "env"),
         "target": (
@@ -314,3 +318,41 @@ def test_any_bytes_are_refused(tmp_path_factory: pytest.TempPathFactory, content
     path.write_bytes(content)
     with pytest.raises(ConfigErrors):
         load_policy(path)
+
+
+def test_pull_request_defaults_and_values(tmp_path: Path) -> None:
+    """Without the section the defaults hold; with it each key is read, the template as a path."""
+    head = "version: 1\ntarget: [{task: a, min_gain: 0.1}]\n"
+    path = tmp_path / "thresholds.yaml"
+    path.write_text(head)
+    assert load_policy(path).pull_request == PullRequestPolicy()
+    (tmp_path / "comment.md.j2").write_text("x")
+    path.write_text(
+        head + "pull_request: {when: label, label: gpu, new_targets: allow, bases: [org/b@v1],"
+        " configs: ['c/**'], template: comment.md.j2}\n"
+    )
+    template = str(tmp_path / "comment.md.j2")
+    assert load_policy(path).pull_request == PullRequestPolicy(
+        "label", "gpu", "allow", ("org/b@v1",), ("c/**",), template
+    )
+
+
+@pytest.mark.parametrize(
+    ("section", "complaint"),
+    [
+        ("[]", "pull_request: expected a mapping"),
+        ("{when: never}", "pull_request.when: expected one of ready, label, every-push"),
+        ("{new_target: allow}", "pull_request.new_target: unknown key"),
+        ("{bases: [7]}", "pull_request.bases[0]: expected the name of a base model"),
+        ("{bases: []}", "pull_request.bases: expected a list with at least one entry"),
+        ("{configs: '*.yaml'}", "pull_request.configs: expected a list"),
+        ("{template: nowhere.j2}", "pull_request.template: no such file"),
+    ],
+)
+def test_pull_request_problems(tmp_path: Path, section: str, complaint: str) -> None:
+    """Every mistake is told at its key."""
+    path = tmp_path / "thresholds.yaml"
+    path.write_text(f"version: 1\ntarget: [{{task: a, min_gain: 0.1}}]\npull_request: {section}\n")
+    with pytest.raises(ConfigErrors) as caught:
+        load_policy(path)
+    assert complaint in str(caught.value)

@@ -184,19 +184,19 @@ def block_results(draw: st.DrawFn) -> BlockResult:
 def test_a_block_comes_back_equal(store: Store, warnings: list[str], block: BlockResult) -> None:
     """Every block result round-trips, to the bit, with order, None and empty text kept apart."""
     store.put_block(KEY, block)
-    assert store.get_block(KEY) == block
+    assert store.get_block(KEY, "base") == block
     assert warnings == []
 
 
 def test_an_absent_block_is_none(store: Store) -> None:
     """What was never put is absent, without a word."""
-    assert store.get_block(KEY) is None
+    assert store.get_block(KEY, "base") is None
 
 
 def test_a_block_that_is_not_finite_is_not_kept(store: Store) -> None:
     """A NaN is measured again next time and never reused."""
     store.put_block(KEY, result(float("nan")))
-    assert store.get_block(KEY) is None
+    assert store.get_block(KEY, "base") is None
 
 
 @pytest.mark.parametrize("position", [0, 0.3, 0.6, 0.9, 0.99])
@@ -209,12 +209,12 @@ def test_a_block_with_a_flipped_byte_is_never_returned(
     content = bytearray(path.read_bytes())
     content[int(position * len(content))] ^= 1
     path.write_bytes(content)
-    assert store.get_block(KEY) is None
+    assert store.get_block(KEY, "base") is None
     assert str(path) in warnings[0]
     assert not path.exists()
     assert [each.read_bytes() for each in (store.root / "damaged").iterdir()] == [content]
     store.put_block(KEY, result())
-    assert store.get_block(KEY) == result()
+    assert store.get_block(KEY, "base") == result()
 
 
 @pytest.mark.parametrize("length", [0, 4, 100, -1])
@@ -223,7 +223,7 @@ def test_a_block_cut_short_is_never_returned(store: Store, warnings: list[str], 
     store.put_block(KEY, result())
     path = store.block_path(KEY)
     path.write_bytes(path.read_bytes()[:length])
-    assert store.get_block(KEY) is None
+    assert store.get_block(KEY, "base") is None
     assert len(warnings) == 1
 
 
@@ -232,7 +232,7 @@ def test_a_block_does_not_answer_for_another_key(store: Store, warnings: list[st
     store.put_block(KEY, result())
     store.block_path(OTHER).parent.mkdir(parents=True)
     shutil.copy(store.block_path(KEY), store.block_path(OTHER))
-    assert store.get_block(OTHER) is None
+    assert store.get_block(OTHER, "base") is None
     assert "another block" in warnings[0]
 
 
@@ -403,7 +403,7 @@ def test_collect_removes_what_was_let_go_and_nothing_else(tmp_path: Path, store:
     assert store.collect() == (one.digest,)
     assert not store.has_model(one.digest)
     assert store.has_model(two.digest)
-    assert store.get_block(KEY) == result()
+    assert store.get_block(KEY, "base") == result()
     with pytest.raises(StoreError, match="holds no model"):
         store.keep(one.digest)
     assert store.kept() == {two.digest}
@@ -432,7 +432,7 @@ def test_collect_removes_what_dead_writers_left_but_not_what_is_being_written(st
     store.collect(now=lambda: time.time() + 2 * 24 * 3600)
     assert not leftover.exists()
     assert not folder.exists()
-    assert store.get_block(KEY) == result()
+    assert store.get_block(KEY, "base") == result()
 
 
 # ── The disk refuses ─────────────────────────────────────────────────────────────────────────────
@@ -494,7 +494,7 @@ def test_a_full_file_system_is_told(tmp_path: Path) -> None:
 
         with pytest.raises(StoreError, match="No space left"):
             fill()
-        assert all(store.get_block(path.stem) for path in store.root.rglob("*.parquet"))
+        assert all(store.get_block(path.stem, "base") for path in store.root.rglob("*.parquet"))
         assert not list(store.root.rglob(".*.tmp"))
     finally:
         subprocess.run(["umount", str(mount)], check=True)
@@ -515,7 +515,7 @@ def test_a_read_only_folder_is_told_and_can_still_be_read(tmp_path: Path) -> Non
         if os.geteuid() == 0:
             os.setuid(65534)  # root may write everywhere
         store = Store(Path(sys.argv[1]))
-        print(store.get_block(sys.argv[2]) is not None)
+        print(store.get_block(sys.argv[2], "base") is not None)
         empty = BlockResult((), (), (), {})
         for refused in (lambda: store.put_block(sys.argv[2], empty), lambda: store.salt):
             try:
@@ -546,7 +546,7 @@ def test_a_file_where_the_store_should_be_is_told(tmp_path: Path) -> None:
         store.put_block(KEY, result())
     assert "a file stands where a folder should be" in caught.value.hint
     with pytest.raises(StoreError):
-        store.get_block(KEY)
+        store.get_block(KEY, "base")
 
 
 def run_script(script: str, *arguments: str) -> str:
@@ -576,7 +576,7 @@ def race(root: Path, model: ModelRef, seed: int, start, out) -> None:
         store.put_block(own, result(float(seed)))
         store.put_block(shared, result(float(number % 5)))
         for key, value in ((own, float(seed)), (shared, float(number % 5))):
-            wrong += store.get_block(key) != result(value)
+            wrong += store.get_block(key, "base") != result(value)
         store.put_model(model)
         wrong += not store.has_model(model.digest)
     out.put((salt, wrong, told))

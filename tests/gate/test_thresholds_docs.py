@@ -7,6 +7,7 @@ import pytest
 
 from gate import policy as policy_room
 from gate.policy import entries, load_policy
+from gate.policy.pull_request import PULL_REQUEST_KEYS
 
 DOCS = (Path(__file__).parents[2] / "docs" / "thresholds.md").read_text()
 SNIPPETS = re.findall(r"```yaml\n(.*?)```", DOCS, re.DOTALL)
@@ -30,7 +31,7 @@ def test_every_key_is_explained() -> None:
     """Each key stands in a table of the page."""
     groups = (
         policy_room.POLICY_KEYS, policy_room.EVALUATION_KEYS, policy_room.TRUST_KEYS, entries.TARGET_KEYS,
-        entries.GENERAL_KEYS, entries.TASK_KEYS, entries.TEXT_KEYS,
+        entries.GENERAL_KEYS, entries.TASK_KEYS, entries.TEXT_KEYS, PULL_REQUEST_KEYS,
     )  # fmt: skip
     explained = set(re.findall(r"^\| `(\w+)` \|", DOCS, re.MULTILINE))
     assert explained == {key for group in groups for key in group}
@@ -53,4 +54,8 @@ def test_defaults_are_those_of_the_code(tmp_path: Path) -> None:
     assert told["chat_template"] == evaluation.chat_template == policy.tasks[0].chat_template
     assert [told["remote_code"], told["generated_code"], told["env"]] == [
         str(trust.remote_code).lower(), str(trust.generated_code).lower(), str(list(trust.env)),
+    ]  # fmt: skip
+    pull_request = policy.pull_request
+    assert [told[key] for key in ("when", "label", "new_targets")] == [
+        pull_request.when, pull_request.label, pull_request.new_targets,
     ]  # fmt: skip

@@ -109,10 +109,15 @@ def test_a_signal_ends_parent_and_child(tmp_path: Path, number: signal.Signals) 
 
 
 def test_a_child_ends_with_a_parent_that_was_killed(tmp_path: Path) -> None:
-    """Kill -9 of the parent leaves no training behind that would go on writing."""
+    """Kill -9 of the parent leaves no training that goes on writing, and no config with its tokens."""
+    copy = tmp_path / "alone" / "config.yaml"
+    copy.parent.mkdir()
+    copy.write_text("hub_token: hf_x")
     child = (
-        "from gate.training.child import end_with_parent; import os, time\n"
-        "end_with_parent(); print(os.getpid(), flush=True); time.sleep(60)"
+        "from gate.training.child import end_with_parent; import os, pathlib, time\n"
+        "from gate.training.job import forget_config\n"
+        f"end_with_parent(lambda: forget_config(pathlib.Path({str(copy)!r})))\n"
+        "print(os.getpid(), flush=True); time.sleep(60)"
     )
     code = (
         "import subprocess, sys, time\n"
@@ -122,8 +127,10 @@ def test_a_child_ends_with_a_parent_that_was_killed(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as parent:
         assert parent.stdout is not None
         pid = int(parent.stdout.readline())
+        assert copy.exists()
         parent.kill()
     assert gone(pid)
+    assert not copy.parent.exists()
 
 
 def test_one_training_at_a_time(tmp_path: Path) -> None:

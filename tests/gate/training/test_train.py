@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from gate.errors import ConfigErrors, DataError, OutOfMemory, StoreError, TrainingError
+from gate.errors import ConfigErrors, DataError, GateError, OutOfMemory, StoreError, TrainingError
 from gate.progress import SilentProgress
 from gate.records import ModelRef, TrainingConfig, TunedModel
 from gate.training import planned_overrides, train
@@ -66,15 +67,22 @@ def test_a_proven_training_leaves_a_model_and_its_cost(run: Callable[..., TunedM
     assert not names & {"training_args.bin", "checkpoint-2"}
 
 
+@pytest.mark.parametrize("ending", [MODEL + END, "sys.exit(1)", "os.kill(os.getpid(), 9)"])
 def test_the_trainers_config_is_its_own_and_goes_with_it(
-    run: Callable[..., TunedModel], tmp_path: Path
+    run: Callable[..., TunedModel], ending: str, tmp_path: Path
 ) -> None:
-    """The very bytes, which may hold a token: nobody else can read them, and they do not stay."""
+    """The very bytes, which may hold a token: only ours to read, not in the run's folder, gone at any end."""
     seen = tmp_path / "seen"
-    look = f"pathlib.Path({str(seen)!r}).write_text(oct(pathlib.Path(job['config']).stat().st_mode))\n"
-    run(look + MODEL + END)
-    assert seen.read_text() == "0o100600"
-    assert not (tmp_path / "training" / "config.yaml").exists()
+    look = (
+        "config = pathlib.Path(job['config'])\n"
+        f"pathlib.Path({str(seen)!r}).write_text(f'{{config}} {{oct(config.parent.stat().st_mode)}}')\n"
+    )
+    with suppress(GateError):
+        run(look + ending)
+    copy, mode = seen.read_text().split()
+    assert mode == "0o40700"
+    assert not Path(copy).is_relative_to(tmp_path)
+    assert not Path(copy).parent.exists()
 
 
 def test_a_model_that_was_touched_is_trained_again(run: Callable[..., TunedModel]) -> None:
@@ -141,7 +149,7 @@ def test_a_config_that_changed_since_it_was_read_is_not_trained(
 def test_a_full_disk_is_a_store_error(make_config: Make, base: ModelRef, tmp_path: Path) -> None:
     """Running out of space in the parent, and a folder that is a file, are told as such."""
     (tmp_path / "training").mkdir()
-    (tmp_path / "training" / "config.yaml").symlink_to("/dev/full")
+    (tmp_path / "training" / "job.json").symlink_to("/dev/full")
     (tmp_path / "file").touch()
     for name, words in (("training", "No space left"), ("file", "cannot write")):
         with pytest.raises(StoreError, match=words):

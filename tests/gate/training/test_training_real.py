@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fake_hub import serving
 
 from gate.configs import load_config
 from gate.errors import NonFiniteLoss, OutOfMemory, TrainingError
+from gate.inputs import find_data
 from gate.progress import SilentProgress
 from gate.records import ModelRef, TrainingConfig
 from gate.training import train
@@ -137,6 +139,28 @@ def test_a_time_limit_ends_a_training_cleanly_and_foreign_folders_shadow_nothing
     assert cost.total_parameters is not None
     assert cost.trainable_parameters < cost.total_parameters / 10
     assert cost.peak_resident_bytes > 100e6
+
+
+def test_a_mixture_with_hub_data_trains_offline_as_its_copies_do(
+    make_config: Callable[..., TrainingConfig], base: ModelRef, environ: Mapping[str, str], tmp_path: Path
+) -> None:
+    """Fetched before, found by its folder in the child: the very weights of the same data on this disk."""
+    rows = (Path(__file__).parent / "data" / "train.jsonl").read_bytes().splitlines(keepends=True)
+    copies = [tmp_path / name / "train.jsonl" for name in ("one", "two")]
+    for file, part in zip(copies, (rows[:40], rows[40:]), strict=True):
+        file.parent.mkdir()
+        file.write_bytes(b"".join(part))
+
+    def weights(first: str, environ_of_parent: Mapping[str, str], folder: Path) -> bytes:
+        entries = [{"path": first, "split": "train[:50%]"}, {"path": str(copies[1].parent)}]
+        config = make_config(dataset_name=None, datasets=entries, max_steps=2)
+        fetched = find_data(config, environ_of_parent)
+        tuned = train(fetched, base, folder, progress=SilentProgress(), environ=environ)
+        return Path(tuned.model.path, "model.safetensors").read_bytes()
+
+    with serving({"datasets/org/one": {"train.jsonl": copies[0].read_bytes()}}) as hub:
+        of_the_hub = weights("org/one", hub.environ(tmp_path / "home"), tmp_path / "a")
+    assert of_the_hub == weights(str(copies[0].parent), {}, tmp_path / "b")
 
 
 def test_qlora_trains_on_a_cpu(

@@ -1,0 +1,1 @@
+"""`ftgate ci` and `ftgate publish`: event -> changed configs -> runs -> published."""

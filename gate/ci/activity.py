@@ -1,0 +1,58 @@
+"""Event + policy -> what to do. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from gate.errors import FAIL, PASS
+from gate.records import Event, PullRequestPolicy
+
+Kind = Literal["run", "wait", "nothing"]
+
+
+@dataclass(frozen=True, slots=True)
+class Activity:
+    """What an event asks for. `run`: measure what changed; `wait`: not yet, and `exit_code` says whether
+    that may pass; `nothing`: there is nothing to do for this event."""
+
+    kind: Kind
+    message: str = ""
+    exit_code: int = PASS
+
+
+def find_activity(event: Event, policy: PullRequestPolicy) -> Activity:
+    """What to do about an event where training configs changed.
+
+    A draft is green: GitHub merges no draft, and "ready for review" starts another run; until then the
+    check run stays pending. A missing label is red: without it the pull request could be merged, and a gate
+    that was not run must never count as one that passed.
+    """
+    if event.kind != "pull_request":
+        return Activity("run")
+    if event.action == "closed":
+        return Activity("nothing", "the pull request is closed: nothing to measure")
+    if policy.when == "label" and policy.label not in event.labels:
+        message = f"not measured yet: the label `{policy.label}` starts it"
+        return Activity("wait", message, FAIL)
+    if policy.when == "ready" and event.draft:
+        return Activity("wait", "draft: not measured yet; it is measured when it is ready for review")
+    return Activity("run")
+
+
+def comments(event: Event) -> bool:
+    """Whether the event's result belongs into a comment: a pull request's own head, and nothing else.
+
+    A merge queue's commit is another one than the pull request's head, and a branch has no comment.
+    """
+    return event.kind in ("pull_request", "workflow_run") and event.pull > 0
+
+
+# Of several exit codes the one that matters most: what broke, before what was found.
+_BADNESS = (130, 3, 2, 1, 4, 0)
+
+
+def worst(codes: Iterable[int]) -> int:
+    """The exit code of a run whose configs ended with `codes`; one that nobody knows is an error."""
+    return min((code if code in _BADNESS else 3 for code in codes), key=_BADNESS.index, default=PASS)

@@ -1,0 +1,172 @@
+"""Which configs an event's run is about, and what they run with; nothing heavy is loaded to find out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from gate.changes import Changes, Trees, all_configs, find_changes, matches
+from gate.ci.check import CiSetting
+from gate.ci.refs import (
+    Refs,
+    base_models,
+    files_of_policy,
+    find_refs,
+    known_configs,
+    measures_alike,
+    policy_change,
+    printable,
+    read_policy,
+)
+from gate.errors import ConfigErrors, UsageError
+from gate.github.publishing import CommentMode
+from gate.records import ChangedConfig, Event, Mode, Policy, PolicyChange, PullRequestPolicy
+from gate.repository import Repository
+
+
+@dataclass(frozen=True, slots=True)
+class CiOptions:
+    """What `ftgate ci` was asked. `train_timeout` in seconds; `thresholds` relative to the repository."""
+
+    mode: Mode = "check"
+    configs: Sequence[str] = ()  # patterns
+    thresholds: Path = Path("thresholds.yaml")
+    run_dir: Path = Path("ftgate-run")
+    handover: Path = Path("ftgate-handover")
+    comment: CommentMode = "always"
+    fail_on_undecided: bool = True
+    train_timeout: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CiPlan:
+    """The changed configs of an event, and what they run with: no setting where there is no policy."""
+
+    changes: Changes
+    setting: CiSetting | None
+    policy: PolicyChange
+    error: UsageError | None = None  # why nothing can be judged, or not as the head has it
+    asked: PullRequestPolicy = field(default_factory=PullRequestPolicy)
+
+
+def make_plan(event: Event, options: CiOptions, repository: Repository, room: Path) -> CiPlan:
+    """Look at both refs and find out. `room` takes the base ref's files.
+
+    Raises `UsageError`: a shallow clone, another checkout, a named config that is none.
+    """
+    thresholds = _inside(options.thresholds)
+    refs = find_refs(event, repository, room)
+    touched = any(thresholds.as_posix() in file.names for file in refs.changed)
+    policy, error = _base_policy(event, refs, thresholds)
+    proposed, change = policy, PolicyChange()
+    if not event.trusted_ref:
+        proposed, problems = _proposed(repository.path, thresholds) if touched else (policy, None)
+        error = error or problems
+        change = policy_change(refs, policy, proposed, thresholds, repository)
+    base = known_configs(refs.base_files, refs.base_tree)
+    trees = Trees(
+        head=known_configs(refs.head_files, repository.path),
+        base=base,
+        links=repository.links(refs.head_files),
+        policy_files=files_of_policy(policy, refs.base_files, refs.base_tree) if policy else frozenset(),
+    )
+    differs = policy is not None and touched and (event.trusted_ref or not measures_alike(policy, proposed))
+    changes = _find_changes(event, options, refs, trees, policy, differs)
+    if policy is None:
+        return CiPlan(changes, None, change, error)
+    setting = CiSetting(
+        base_tree=refs.base_tree,
+        thresholds=thresholds,
+        policy=policy,
+        run_dir=options.run_dir.absolute(),
+        head_files={file.path: file.object_id for file in refs.head_files},
+        base_files={file.path: file.object_id for file in refs.base_files},
+        links=trees.links,
+        policy_files=trees.policy_files,
+        bases=base_models(tuple(base), refs.base_tree),
+        proposed=change.proposed,
+        pull=0 if event.trusted_ref else event.pull or refs.head,
+        judged=options.mode == "judge",
+        train_timeout=options.train_timeout,
+    )
+    return CiPlan(changes, setting, change, error, policy.pull_request)
+
+
+def _inside(thresholds: Path) -> Path:
+    if thresholds.is_absolute() or ".." in thresholds.parts:
+        hint = "name it from the root of the repository: it is read at the base ref"
+        raise UsageError(f"--thresholds: {thresholds} does not lie in the repository", hint=hint)
+    return thresholds
+
+
+def _base_policy(event: Event, refs: Refs, thresholds: Path) -> tuple[Policy | None, UsageError | None]:
+    """The base ref's policy, or why there is none."""
+    where = f"the base ref {event.base_ref or refs.base[:12]}"
+    try:
+        policy = read_policy(refs.base_tree, thresholds)
+    except ConfigErrors as problems:
+        return None, UsageError(
+            f"{thresholds} on {where} has problems:\n{problems.message}", hint="mend it there first"
+        )
+    if policy is None:
+        hint = "commit the policy there first: `ftgate init` writes one; a pull request never brings its own"
+        return None, UsageError(f"there is no {thresholds} on {where}", hint=hint)
+    return policy, None
+
+
+def _proposed(root: Path, thresholds: Path) -> tuple[Policy | None, UsageError | None]:
+    """The head's own policy, which judges nothing yet, or what is wrong with it."""
+    try:
+        return read_policy(root, thresholds), None
+    except ConfigErrors as problems:
+        return None, problems
+
+
+def _find_changes(
+    event: Event, options: CiOptions, refs: Refs, trees: Trees, policy: Policy | None, differs: bool
+) -> Changes:
+    if event.config:
+        if event.config not in {file.path for file in refs.head_files}:
+            raise UsageError(
+                f"there is no config {event.config[:200]}", hint="name it from the repository's root"
+            )
+        return Changes((ChangedConfig(event.config, "named"),))
+    patterns = policy.pull_request.configs if policy else ()
+    if not refs.since or (event.trusted_ref and event.kind != "push"):
+        changes = all_configs(trees.head, "all", patterns)
+    else:
+        changes = find_changes(refs.changed, trees, policy=differs, patterns=patterns)
+    return _sayable(_narrowed(changes, options.configs))
+
+
+def _sayable(changes: Changes) -> Changes:
+    """The changes with names that can be written anywhere. Raises `UsageError` for a config without one:
+    left out, it would never be measured."""
+    for change in changes.changed:
+        if not change.path.isprintable():
+            raise UsageError(
+                f"the name of the training config {change.path!a} holds what cannot be printed",
+                hint="rename it",
+            )
+    named = (
+        replace(each, detail=printable(each.detail), previous_path=printable(each.previous_path))
+        for each in changes.changed
+    )
+    return Changes(tuple(named), tuple(map(printable, changes.deleted)))
+
+
+def _narrowed(changes: Changes, patterns: Sequence[str]) -> Changes:
+    """Those that the command line's patterns name too, by their new or old name."""
+    if not patterns:
+        return changes
+    kept = [
+        change
+        for change in changes.changed
+        if any(matches(name, patterns) for name in (change.path, change.previous_path) if name)
+    ]
+    return replace(
+        changes,
+        changed=tuple(kept),
+        deleted=tuple(path for path in changes.deleted if matches(path, patterns)),
+    )

@@ -1,0 +1,260 @@
+"""`ftgate ci`: event -> changed configs -> runs -> published, as a table of contents."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from gate.ci.activity import find_activity, worst
+from gate.ci.check import Check, CiSetting, check_whole, run_config
+from gate.ci.plan import CiOptions, CiPlan, make_plan
+from gate.ci.record import CI, Posting, begin, read_ci, write_ci, write_posting
+from gate.errors import FAIL, INFRASTRUCTURE, PASS, UNDECIDED, UsageError, as_gate_error
+from gate.github.api import GitHub, PullRequest
+from gate.github.events import Runner, read_event, read_runner
+from gate.github.token import Token
+from gate.records import CiRun, ConfigRun, Event, Outcome
+from gate.repository import Repository
+from gate.shell import Shell
+
+EDITABLE = (
+    "This check can be edited by the pull request, unless a required workflow or an App's own check is set "
+    "up (docs/security.md)."
+)
+TRUST = {
+    "check": "Trained and judged in one job, as one user: for trusted authors, as a pull request's code "
+    "could have changed this result.",
+    "train": "Trained; nothing was measured by this job.",
+    "judge": "Measured on a clean machine, from weights alone.",
+    "publish": "",
+}
+LONGEST_LINE = 1_000  # characters of what the terminal says
+NONE_CHANGED = "no training config changed: nothing to measure"
+OUTCOMES: dict[int, Outcome] = {PASS: "pass", FAIL: "fail", UNDECIDED: "undecided"}
+
+Connect = Callable[[Event, Runner, Token], GitHub]
+
+
+@dataclass(frozen=True, slots=True)
+class Effects:
+    """What `ftgate ci` does to the world beside files and git: tests hand in their own."""
+
+    connect: Connect
+    check: Check = check_whole
+    wait: Callable[[float], None] = time.sleep
+
+
+def connect_client(event: Event, runner: Runner, token: Token) -> GitHub:
+    """GitHub over HTTP; its library is loaded only now."""
+    from gate.github.client import Client
+
+    return Client(event.repository, token, api_url=runner.api_url)
+
+
+CONNECTED = Effects(connect_client)
+
+
+def run_ci(options: CiOptions, token: Token, shell: Shell, effects: Effects = CONNECTED) -> int:
+    """Run what the event asks for, leave it in `run_dir`, tell GitHub; the exit code of the worst config.
+
+    Raises `UsageError` where there is no event to speak of, `StoreError` where the folder cannot be made.
+    """
+    if options.mode == "publish":
+        return publish_finished(options, token, shell, effects)
+    options = replace(options, run_dir=options.run_dir.absolute(), handover=options.handover.absolute())
+    begin(options.run_dir)
+    runner, event = read_runner(shell.environ), read_event(shell.environ)
+    publishes = token and options.mode in ("check", "judge")
+    github = effects.connect(event, runner, token) if publishes else None
+    run = CiRun(event, options.mode, created=shell.now(), trust=f"{TRUST[options.mode]} {EDITABLE}")
+    try:
+        run = replace(run, event=find_pull(event, github))
+        with stopped(runner):
+            run = measure(run, options, runner, github, shell, effects)
+    except (Exception, KeyboardInterrupt) as error:
+        known = as_gate_error(error)
+        run = replace(run, outcome="error", exit_code=known.exit_code, error=known.message, hint=known.hint)
+        if shell.environ.get("FTGATE_DEBUG", "0") not in ("", "0"):
+            traceback.print_exception(error)
+    write_ci(options.run_dir, run)
+    return tell(run, options, runner, github, shell, effects)
+
+
+def tell(
+    run: CiRun, options: CiOptions, runner: Runner, github: GitHub | None, shell: Shell, effects: Effects
+) -> int:
+    """Say on the terminal and on GitHub how it ended; the job's exit code.
+
+    What is said on the terminal is one line: a second one could be a command to the runner.
+    """
+    from gate.ci.publish import finish
+    from gate.report.text import one_line
+
+    if run.error:
+        shell.warn(one_line(run.error, LONGEST_LINE))
+    elif run.message:
+        shell.say(one_line(run.message, LONGEST_LINE))
+    finish(
+        run,
+        options.run_dir,
+        runner,
+        github,
+        shell,
+        comment=options.comment,
+        fail_on_undecided=options.fail_on_undecided,
+        wait=effects.wait,
+    )
+    return PASS if run.exit_code == UNDECIDED and not options.fail_on_undecided else run.exit_code
+
+
+def publish_finished(options: CiOptions, token: Token, shell: Shell, effects: Effects) -> int:
+    """`--mode publish`: post what the judge job left in `run_dir`, from the job that alone holds the token.
+
+    No folder at all is a training that nobody has measured yet: the check stays pending. A folder without a
+    result is a judge that broke off. Raises `UsageError` where the result is another commit's.
+    """
+    runner, event = read_runner(shell.environ), read_event(shell.environ)
+    if not token:
+        raise UsageError("there is no token to publish with", hint="give the step GITHUB_TOKEN in its `env`")
+    github = effects.connect(event, runner, token)
+    event = find_pull(event, github)
+    run = CiRun(event, "publish", created=shell.now(), trust=EDITABLE)
+    if not options.run_dir.exists():
+        run = replace(run, outcome="undecided", message="trained, not yet measured")
+    elif not (options.run_dir / CI).is_file():
+        hint = "look at the judge job's log"
+        run = replace(
+            run, outcome="error", exit_code=INFRASTRUCTURE, error="the judge job left no result", hint=hint
+        )
+    else:
+        run = read_ci(options.run_dir)
+        if (run.event.repository, run.event.head_sha) != (event.repository, event.head_sha):
+            raise UsageError(
+                f"{options.run_dir} is about {run.event.head_sha[:12]}, this event about "
+                f"{event.head_sha[:12]}",
+                hint="publish what this run's own judge job left",
+            )
+        run = replace(run, event=event)
+    return tell(run, options, runner, github, shell, effects)
+
+
+def measure(
+    run: CiRun, options: CiOptions, runner: Runner, github: GitHub | None, shell: Shell, effects: Effects
+) -> CiRun:
+    """The run with what its configs came to. Raises `GateError` where none could be run."""
+    with tempfile.TemporaryDirectory(prefix="ftgate-", dir=runner.temporary) as room:
+        plan = make_plan(run.event, options, Repository(Path()), Path(room))
+        run = replace(run, policy=plan.policy, deleted=plan.changes.deleted)
+        activity = find_activity(run.event, plan.asked)
+        if activity.kind == "nothing":
+            return replace(run, message=activity.message)
+        if plan.error is not None and (plan.changes.changed or plan.setting):
+            raise plan.error
+        if not plan.changes.changed:
+            message = f"{NONE_CHANGED} ({plan.error.message})" if plan.error else NONE_CHANGED
+            return replace(run, message=message)
+        if activity.kind == "wait":
+            code = activity.exit_code
+            return replace(run, outcome="undecided", exit_code=code, message=activity.message)
+        assert plan.setting is not None
+        write_posting(options.run_dir, posting_of(plan.setting))
+        return concluded(run, run_all(run, plan, plan.setting, options, runner, github, shell, effects))
+
+
+def run_all(
+    run: CiRun,
+    plan: CiPlan,
+    setting: CiSetting,
+    options: CiOptions,
+    runner: Runner,
+    github: GitHub | None,
+    shell: Shell,
+    effects: Effects,
+) -> tuple[ConfigRun, ...]:
+    """Each changed config's run, in the mode that was asked."""
+    from gate.ci.watch import Watch
+
+    changed, head = plan.changes.changed, run.event.head_sha
+    if options.mode == "train":
+        from gate.ci.train import train_configs
+
+        return train_configs(changed, setting, shell, handover=options.handover, head=head)
+    watch = Watch(github, run.event, setting, shell, runner.run_url(run.event), effects.wait)
+    watch.start(changed)
+    check = watch.watched(effects.check)
+    if options.mode == "judge":
+        from gate.ci.judge import judge_handover
+
+        return judge_handover(changed, setting, shell, handover=options.handover, head=head, check=check)
+    found = []
+    for change in changed:
+        carried = watch.attach(change)
+        ended = carried or run_config(change, setting, shell, check=check)
+        watch.ended(ended)
+        found.append(ended)
+    return tuple(found)
+
+
+def concluded(run: CiRun, runs: Sequence[ConfigRun]) -> CiRun:
+    """The run with its configs' runs: it is as bad as the worst."""
+    code = worst(each.exit_code for each in runs)
+    waiting = code == PASS and any(each.outcome == "undecided" for each in runs)
+    outcome: Outcome = "undecided" if waiting else OUTCOMES.get(code, "error")
+    return replace(run, runs=tuple(runs), outcome=outcome, exit_code=code)
+
+
+def posting_of(setting: CiSetting) -> Posting:
+    """What the comment takes from the base ref: where the policy lies, and the team's template."""
+    posting = Posting(policy_path=setting.thresholds.as_posix())
+    template = setting.policy.pull_request.template
+    if not template:
+        return posting
+    source = (setting.base_tree / template).read_text("utf-8", "replace")
+    return replace(posting, template_path=template, template=source)
+
+
+def find_pull(event: Event, github: GitHub | None) -> Event:
+    """The event with its pull request, where the event does not say it (a fork's `workflow_run`).
+
+    Only an open pull request whose head is the very commit counts: whatever else was pushed meanwhile is
+    another run's.
+    """
+    if event.kind != "workflow_run" or event.pull or github is None:
+        return event
+    owner = event.head_repository.partition("/")[0]
+    found = [
+        pull
+        for pull in github.pulls_of_branch(owner, event.head_ref)
+        if pull.head_sha == event.head_sha and pull.open
+    ]
+
+    def order(pull: PullRequest) -> tuple[bool, int]:
+        return pull.base_ref != event.base_ref, pull.number
+
+    if not found:
+        raise UsageError(
+            f"no open pull request has the head {event.head_sha[:12]} (any more): there is nobody to tell",
+            hint="a newer push has a run of its own",
+        )
+    pull = min(found, key=order)
+    return replace(
+        event, pull=pull.number, base_sha=pull.base_sha, base_ref=pull.base_ref, labels=pull.labels
+    )
+
+
+@contextmanager
+def stopped(runner: Runner) -> Iterator[None]:
+    """Inside, nothing that is printed is a command to GitHub's runner: models and trainers print too."""
+    if not runner.actions:
+        yield
+        return
+    from gate.github.commands import stopped_commands
+
+    with stopped_commands(sys.stdout):
+        yield

@@ -1,0 +1,159 @@
+"""A run as others see it while it is on: its check runs, its progress, and the runs that it need not repeat.
+
+All of it is a courtesy: where GitHub does not answer, the config is simply run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gate.ci.attach import Seen, await_end, check_name, choose, earlier_heads, look, outdated, verdict_of
+from gate.ci.check import Check, CiSetting, digest_inputs, folder_name
+from gate.errors import GitHubError, Interrupted, StoreError
+from gate.github.api import CheckOutput, GitHub
+from gate.github.checkruns import RUNNING, CheckRunProgress, app_of, external_id, put_check
+from gate.github.checkruns import Check as CheckState
+from gate.progress import Progress
+from gate.records import ChangedConfig, ConfigRun, Event
+from gate.sealed import write_whole
+from gate.shell import Shell
+from gate.store import Store, store_root
+
+if TYPE_CHECKING:
+    from gate.pipeline import CheckOptions
+    from gate.verdict import Result
+
+
+@dataclass(slots=True)
+class Watch:
+    """What one CI run tells of its configs, and learns of older runs. `github` None: nothing and nothing."""
+
+    github: GitHub | None
+    event: Event
+    setting: CiSetting
+    shell: Shell
+    url: str
+    wait: Callable[[float], None]
+    inputs: dict[str, str] = field(default_factory=dict)  # config -> digest
+    seen: dict[str, tuple[Seen, ...]] = field(default_factory=dict)
+    check_runs: dict[str, int] = field(default_factory=dict)
+    interrupted: bool = False
+
+    def start(self, changes: Sequence[ChangedConfig]) -> None:
+        """Look what older runs do for these configs, end those that are about other inputs, show this one."""
+        self.inputs = {change.path: digest_inputs(change, self.setting) for change in changes}
+        if self.github is None:
+            return
+        try:
+            if self.event.kind == "pull_request":
+                self._look(self.github)
+            app = app_of(self.github.login())
+            for path, inputs in self.inputs.items():
+                self.check_runs[path] = put_check(
+                    self.github, self.event.head_sha, self._running(path, inputs), app
+                ).id
+        except GitHubError as error:
+            self.shell.warn(f"GitHub shows no progress of this run: {error.message}")
+
+    def _look(self, github: GitHub) -> None:
+        heads = earlier_heads(github, self.event)
+        self.seen = {path: look(github, heads, path, self.event.run_id) for path in self.inputs}
+        for run_id in outdated(list(self.seen.values()), list(self.inputs.values())):
+            github.cancel_run(run_id)
+
+    def _running(self, path: str, inputs: str) -> CheckState:
+        number = external_id(self.event.run_id, self.event.run_attempt, inputs)
+        output = CheckOutput(RUNNING.title, "Trains, measures and judges this config.")
+        return CheckState(check_name(path), number, output, None, self.url)
+
+    # ── Older runs ───────────────────────────────────────────────────────────────────────────────
+
+    def attach(self, change: ChangedConfig) -> ConfigRun | None:
+        """The config's result where an older run of the same inputs has it: waited for, or taken over.
+
+        None where it is to be run here: also after a wait, as the store then has everything.
+        """
+        path, inputs = change.path, self.inputs[change.path]
+        if self.github is None or not self.seen.get(path):
+            return None
+        again = self.event.run_attempt > 1
+        choice = choose(self.seen[path], inputs, stored=self._stored(inputs), again=again)
+        if choice.seen is None:
+            return None
+        seen: Seen | None = choice.seen
+        if choice.kind == "wait":
+            self.shell.progress.update("waiting", 0, 0, f"run {choice.seen.run_id} measures the same")
+            try:
+                seen = await_end(
+                    self.github,
+                    choice.seen,
+                    path,
+                    self.event.run_id,
+                    clock=self.shell.clock,
+                    wait=self.wait,
+                )
+            except GitHubError:
+                return None
+            if self._stored(inputs):
+                return None
+        verdict = verdict_of(seen.check) if seen else None
+        if seen is None or verdict is None:
+            return None
+        return ConfigRun(change, *verdict, folder_name(path), inputs, carried_from=seen.check.sha)
+
+    def ended(self, run: ConfigRun) -> None:
+        """Note in the store that it has the results of these inputs."""
+        if run.outcome in ("pass", "fail") and not run.blocked and not run.carried_from:
+            try:
+                write_whole(self._note(run.inputs), b"")
+            except StoreError as error:
+                self.shell.warn(error.message)
+
+    def _stored(self, inputs: str) -> bool:
+        return self._note(inputs).is_file()
+
+    def _note(self, inputs: str) -> Path:
+        """A mark in this pull request's place of the store: a hint that running again is quick."""
+        store = Store(store_root(self.shell.environ), pull=self.setting.pull, judged=self.setting.judged)
+        return store.root / "inputs" / inputs
+
+    # ── Progress ─────────────────────────────────────────────────────────────────────────────────
+
+    def watched(self, check: Check) -> Check:
+        """`check` with its progress on the config's check run as well; after an interruption nothing runs."""
+
+        def watched(options: CheckOptions, shell: Shell) -> Result:
+            if self.interrupted:
+                raise Interrupted("interrupted before it began")
+            number = self.check_runs.get(str(options.config))
+            if self.github is not None and number is not None:
+                shown = CheckRunProgress(self.github, number)
+                shell = replace(shell, progress=Both(shell.progress, shown))
+            try:
+                return check(options, shell)
+            except Interrupted:
+                self.interrupted = True
+                raise
+
+        return watched
+
+
+@dataclass(frozen=True, slots=True)
+class Both:
+    """Two places that show the same progress."""
+
+    first: Progress
+    second: Progress
+
+    def update(self, what: str, done: int, total: int, note: str = "") -> None:
+        """Tell both."""
+        self.first.update(what, done, total, note)
+        self.second.update(what, done, total, note)
+
+    def done(self, what: str) -> None:
+        """Tell both."""
+        self.first.done(what)
+        self.second.done(what)

@@ -1,0 +1,190 @@
+"""What a rule can see, before anything is measured: the figures of `plan`.
+
+A rule looks at `documents` documents of a benchmark that were drawn from a population. There the tuned
+model drops by some true amount, and a share `flips` of documents changes either way. All figures are over
+the draw of the documents, and for `score` over their order too. Documents are right or wrong, and
+independent; a drop cannot exceed the flips, so where more is asked flips grow to it. Clustered documents are
+worth fewer: give their number divided by the design effect.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gate.stats.claims import Limit, log_evidence
+from gate.stats.distributions import edge
+from gate.stats.estimate import Array
+from gate.stats.proportions import tango_z
+from gate.stats.sequential import BREAKS, KEEPS, Block, Evidence, Stratum, observe, start
+
+Decide = Literal["full", "score", "proven"]
+_NORMAL = NormalDist()
+_LOOKS = 64  # a simulation looks at most this often: coarser than blocks, so it stops a little later
+CAUGHT = 0.8
+
+
+@dataclass(frozen=True, slots=True)
+class Design:
+    """One rule `drop <= margin` on 0/1 documents: how many are scored, and how it decides."""
+
+    documents: int
+    flips: float  # share of documents whose answer changes, either way
+    margin: float
+    decide: Decide = "score"
+    error: float = 0.05  # of "keeps", and of a proof
+    rules: int = 1  # that share the error of "breaks"
+
+    def __post_init__(self) -> None:
+        sound = 0 <= self.flips <= 1 and 0 <= self.margin < 1 and 0 < self.error < 0.5
+        if self.documents < 1 or self.rules < 1 or not sound:
+            raise ValueError(f"{self} makes no sense")
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What the rule sees. Shares of runs; drops in the metric's unit."""
+
+    caught: float  # the smallest true drop that is not passed with a chance of 80 %
+    harmless_blocked: float  # the chance that a true drop of 0 is not passed
+    workable_margin: float  # the smallest margin that tells itself from no drop
+    documents_needed: int  # for this margin to be one
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """How a rule under `score` goes, over simulated runs."""
+
+    documents: float  # mean until it is settled
+    settled_early: float  # share of runs
+    blocked: float  # share of runs; includes `wrong` ones
+    wrong: float  # share of runs settled otherwise than the full benchmark says
+    runs: int
+
+
+def sight(design: Design) -> Sight:
+    """All but the expected documents, in closed form.
+
+    Under `score` the chances are the full benchmark's; early stopping changes at most `error` of them.
+    """
+    caught = edge(lambda drop: blocked(design, drop) >= CAUGHT, 0.0, 1.0)
+    return Sight(
+        caught,
+        blocked(design, 0.0),
+        workable_margin(design.documents, design.flips, design.error, design.rules),
+        documents_needed(design.margin, design.flips, design.error, design.rules),
+    )
+
+
+def blocked(design: Design, drop: float) -> float:
+    """The chance that the rule does not pass at a true drop of `drop`.
+
+    `full` and `score`: that the benchmark's own drop exceeds the margin, exactly. `proven`: that Tango's test
+    does not prove it below, by the normal approximation.
+    """
+    n, flips = design.documents, max(design.flips, abs(drop))
+    if design.decide != "proven":
+        most = math.floor(n * design.margin + 1e-9)
+        return _net_above(most, n, (flips + drop) / 2, (flips - drop) / 2)
+    lost, won = (np.asarray(n * (flips + sign * drop) / 2) for sign in (1, -1))
+    at_limit = float(tango_z(lost, won, n, design.margin))
+    if n * (design.margin - drop) == 0 or at_limit == 0:
+        return 1 - design.error
+    restricted = n * (drop - design.margin) / at_limit  # standard deviation that the test assumes
+    true = math.sqrt(max(n * (flips - drop * drop), 1e-12))
+    highest = n * design.margin + _NORMAL.inv_cdf(design.error) * restricted
+    return 1 - _NORMAL.cdf((highest - n * drop) / true)
+
+
+def documents_needed(margin: float, flips: float, error: float = 0.05, rules: int = 1) -> int:
+    """The fixed sample on which a drop of `margin` is told from none: one-sided `error` shared by `rules`,
+    power 80 %. (z_error + z_power)^2 flips / margin^2, as for McNemar's test (Connor 1987, Biometrics 43,
+    207). Raises ValueError for a margin of 0, for which no sample is enough."""
+    if margin <= 0:
+        raise ValueError("no sample tells a margin of 0 from no drop")
+    return math.ceil(_reach(error, rules) ** 2 * flips / margin**2)
+
+
+def workable_margin(documents: int, flips: float, error: float = 0.05, rules: int = 1) -> float:
+    """The margin for which `documents` are just enough, rounded up to a whole document."""
+    return min(1.0, math.ceil(_reach(error, rules) * math.sqrt(flips * documents) - 1e-9) / documents)
+
+
+def effective_documents(documents: Sequence[int], weights: Sequence[float] | None = None) -> int:
+    """For a weighted mean over tasks of equal flips: how many documents of one task are as precise. Equal
+    weights where none are given."""
+    share = np.full(len(documents), 1 / len(documents)) if weights is None else np.asarray(weights)
+    return max(1, round(1 / float((share**2 / np.asarray(documents)).sum())))
+
+
+def family(chances: Array) -> tuple[float, float]:
+    """The chance that at least one of several happens: if they are independent, and at most."""
+    return float(1 - np.prod(1 - chances)), float(min(1.0, chances.sum()))
+
+
+def course(design: Design, drop: float, *, runs: int = 300, seed: int = 0, block: int = 32) -> Course:
+    """Simulate `score` at a true drop of `drop`: benchmarks drawn from the population, in random order.
+
+    Standard error of the mean documents: under 3 % of all documents at 300 runs.
+    """
+    rng = np.random.default_rng(seed)
+    n, flips = design.documents, max(design.flips, abs(drop))
+    chances = [(flips - drop) / 2, 1 - flips, (flips + drop) / 2]
+    sizes = _sizes(n, block)
+    counts = np.stack([rng.multinomial(size, chances, size=runs) for size in sizes], axis=1)
+    limit = Limit.at(design.margin, n)
+    truth = (counts[..., 2] - counts[..., 0]).sum(1) > math.floor(n * design.margin + 1e-9)
+    needed = -np.log([design.error, design.error / design.rules])  # KEEPS, BREAKS
+    documents, verdict = np.full(runs, n), truth.copy()
+    open_runs, evidence = np.arange(runs), start([Stratum(n)], (runs,))
+    for look in range(len(sizes) - 1):
+        evidence = observe(evidence, [Block(np.array([-1.0, 0.0, 1.0]), counts[open_runs, look])])
+        found = (log_evidence(evidence, limit) >= needed).T
+        done = np.asarray(found.any(axis=0))
+        if done.any():
+            documents[open_runs[done]] = sum(sizes[: look + 1])
+            verdict[open_runs[done]] = found[BREAKS, done] & ~found[KEEPS, done]
+            open_runs, evidence = open_runs[~done], _only(evidence, ~done)
+        if not open_runs.size:
+            break
+    early = documents < n
+    return Course(
+        float(documents.mean()),
+        float(early.mean()),
+        float(verdict.mean()),
+        float((verdict != truth).mean()),
+        runs,
+    )
+
+
+def _only(evidence: Evidence, runs: NDArray[np.bool_]) -> Evidence:
+    e = evidence
+    return Evidence(e.strata, e.seen, e.sums[runs], e.squares[runs], e.gains[runs], e.slopes[runs])
+
+
+def _sizes(n: int, block: int) -> list[int]:
+    step = block * max(1, math.ceil(n / block / _LOOKS))
+    return [min(step, n - at) for at in range(0, n, step)]
+
+
+def _reach(error: float, rules: int) -> float:
+    return _NORMAL.inv_cdf(1 - error / rules) + _NORMAL.inv_cdf(CAUGHT)
+
+
+def _net_above(most: int, n: int, lost: float, won: float) -> float:
+    """P(losses - wins > most) for `n` documents, by the characteristic function of their sum, in a window of
+    12 standard deviations to each side."""
+    drop = lost - won
+    reach = 12 * math.sqrt(n * max(lost + won - drop * drop, 0.0)) + 32
+    size = 1 << math.ceil(math.log2(2 * reach))
+    turn = np.exp(2j * np.pi * np.arange(size) / size)
+    chances = np.fft.fft((1 - lost - won + lost * turn + won / turn) ** n).real / size
+    first = round(n * drop) - size // 2
+    net = first + (np.arange(size) - first) % size
+    return float(min(1.0, max(0.0, chances[net > most].sum())))

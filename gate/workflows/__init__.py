@@ -1,0 +1,162 @@
+"""What `ftgate init --github` writes: GitHub workflows from templates, in three forms and a schedule."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+from gate.errors import StoreError, UsageError
+from gate.workflows.words import what_to_click
+
+Form = Literal["trusted", "two-jobs", "forks"]
+FORMS: tuple[Form, ...] = get_args(Form)
+FOLDER = ".github/workflows"
+TEMPLATES = Path(__file__).parent / "templates"
+# Template -> the file that it becomes.
+FILES: dict[Form, dict[str, str]] = {
+    "trusted": {"trusted.yml": "ftgate.yml"},
+    "two-jobs": {"two-jobs.yml": "ftgate.yml"},
+    "forks": {"forks-train.yml": "ftgate-train.yml", "forks-judge.yml": "ftgate-judge.yml"},
+}
+SCHEDULE = {"schedule.yml": "ftgate-schedule.yml"}
+HOSTED = re.compile(r"ubuntu-(?:latest|\d\d\.04)(?:-arm)?")  # GitHub's own: a new machine for each job
+DEFAULT_MACHINE = ("ubuntu-24.04",)
+
+_LABEL = re.compile(r"[\w.:/-][\w.:/ -]*")
+_ACTION = re.compile(r"[\w.-]+/[\w.-]+@(?:[0-9a-f]{40}|v\d+(?:\.\d+)*)")
+_HOLE = re.compile(r"\[\[([a-z-]+)\]\]")
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What the workflows are to be. `runs_on` and `judge_on` are labels; `judge_on` is `runs_on` if empty.
+
+    `ephemeral` says that a machine with these labels serves one job and is thrown away.
+    """
+
+    action: str  # OWNER/ftgate@COMMIT
+    form: Form | None = None
+    runs_on: tuple[str, ...] = DEFAULT_MACHINE
+    judge_on: tuple[str, ...] = ()
+    ephemeral: bool = False
+    private: bool = False
+    schedule: bool = False
+    branch: str = "main"
+    python: str = "3.11"
+
+    @property
+    def chosen(self) -> Form:
+        """The form asked for; else two jobs wherever the judge's machine can be clean, else one."""
+        if self.form:
+            return self.form
+        return "two-jobs" if self.clean_judge else "trusted"
+
+    @property
+    def fresh(self) -> bool:
+        """Whether every job gets a machine of its own."""
+        return self.ephemeral or (len(self.runs_on) == 1 and HOSTED.fullmatch(self.runs_on[0]) is not None)
+
+    @property
+    def clean_judge(self) -> bool:
+        """Whether the judge runs where no pull request's code ever ran."""
+        return self.fresh or bool(self.judge_on and set(self.judge_on) != set(self.runs_on))
+
+
+@dataclass(frozen=True, slots=True)
+class WorkflowFile:
+    """A workflow: its path in the repository and its text."""
+
+    path: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """The workflows that were written, those that existed and were left, and what to do next."""
+
+    written: tuple[str, ...]
+    left: tuple[str, ...]
+    message: str
+
+
+def write_workflows(folder: Path, wishes: Wishes) -> Written:
+    """Write the workflows into a repository; one that is there is named and left as it is.
+
+    Raises `UsageError` for wishes that cannot be safe or cannot be written, `StoreError` for a full disk.
+    """
+    written: list[str] = []
+    left: list[str] = []
+    for file in workflow_files(wishes):
+        (written if _write(folder / file.path, file.text) else left).append(file.path)
+    message = "\n".join(
+        [
+            *[f"wrote {folder / path}" for path in written],
+            *[f"left as it is: {folder / path} exists" for path in left],
+            *what_to_click(wishes.chosen, tag="@v" in wishes.action, schedule=wishes.schedule),
+        ]
+    )
+    return Written(tuple(written), tuple(left), message)
+
+
+def workflow_files(wishes: Wishes) -> tuple[WorkflowFile, ...]:
+    """The workflows of a form. Raises `UsageError` as `write_workflows` does."""
+    _check(wishes)
+    templates = {**FILES[wishes.chosen], **(SCHEDULE if wishes.schedule else {})}
+    values = {
+        "action": wishes.action if "@v" in wishes.action else f"{wishes.action} # ftgate",
+        "branch": json.dumps([wishes.branch]),
+        "judge-on": _labels(wishes.judge_on or wishes.runs_on),
+        "python": json.dumps(wishes.python),
+        "runs-on": _labels(wishes.runs_on),
+        "train-permissions": "{contents: read}" if wishes.private else "{}",
+    }
+    return tuple(
+        WorkflowFile(f"{FOLDER}/{name}", _filled((TEMPLATES / template).read_text("utf-8"), values))
+        for template, name in templates.items()
+    )
+
+
+def _filled(template: str, values: dict[str, str]) -> str:
+    return _HOLE.sub(lambda hole: values[hole.group(1)], template)
+
+
+def _labels(labels: Sequence[str]) -> str:
+    return labels[0] if len(labels) == 1 else json.dumps(list(labels))
+
+
+def _check(wishes: Wishes) -> None:
+    if not _ACTION.fullmatch(wishes.action):
+        raise UsageError(
+            f"--action: expected OWNER/ftgate@COMMIT, got {wishes.action!r}",
+            hint="the full commit, 40 hexadecimal digits, of the ftgate release that you trust",
+        )
+    for label in (*wishes.runs_on, *wishes.judge_on):
+        if not _LABEL.fullmatch(label):
+            raise UsageError(f"{label!r} is no label of a runner")
+    if wishes.chosen == "forks" and not wishes.fresh:
+        raise UsageError(
+            f"form forks: anybody's code would run, and stay, on {', '.join(wishes.runs_on)}",
+            hint="use runners that serve one job and are thrown away, and say so with --ephemeral",
+        )
+    if wishes.chosen == "two-jobs" and not wishes.clean_judge:
+        raise UsageError(
+            f"form two-jobs: pull requests' code ran where the judge would, on {', '.join(wishes.runs_on)}",
+            hint="another machine with --judge-on LABEL, or --ephemeral where each job gets a fresh one",
+        )
+
+
+def _write(path: Path, text: str) -> bool:
+    """Whether the file was written; False where one exists, whatever it is."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        raise StoreError(f"{path} cannot be written: {error.strerror}") from error
+    return True

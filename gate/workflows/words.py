@@ -1,0 +1,49 @@
+"""What is left to click after `ftgate init --github`, in a person's words."""
+
+from __future__ import annotations
+
+from textwrap import wrap
+
+RULESET = "Settings > Rules > Rulesets > New branch ruleset, for the default branch"
+CHECK = {
+    "trusted": "`ftgate verdict` (source: GitHub Actions)",
+    "two-jobs": "`ftgate verdict` (source: GitHub Actions)",
+    "forks": "`ftgate` (source: your App if you have one, else GitHub Actions)",
+}
+COMMIT = "commit these files and thresholds.yaml to the default branch: what is there judges pull requests"
+OWNERS = (
+    "in that ruleset require a review from code owners, and own /.github/ and /thresholds.yaml in "
+    ".github/CODEOWNERS, a line each: PATH @YOUR-TEAM"
+)
+REQUIRED_WORKFLOW = (
+    "the workflow file is part of every pull request: a ruleset's required workflow, pinned to a ref, "
+    "closes that (docs/security.md of ftgate); until then the report says so"
+)
+APPROVAL = (
+    "public repository: Settings > Actions > General > require approval for all external contributors. "
+    "A fork can edit the workflow, and with it the step that refuses forks"
+)
+ENVIRONMENT = (
+    "Settings > Environments > New environment `ftgate-judge` with required reviewers, for the default "
+    "branch only. A reviewer lets one commit be measured"
+)
+APP = (
+    "better: a GitHub App of your own (permissions: checks and pull requests, write), its id in the variable "
+    "FTGATE_APP_ID, its key in that environment's secret FTGATE_APP_KEY; bind the required check to it"
+)
+SCHEDULE = "nothing for the schedule: it starts on Mondays; by hand: Actions > ftgate schedule"
+TAG = "a tag can be moved: write the full commit behind `uses:` of ftgate"
+
+
+def what_to_click(form: str, *, tag: bool, schedule: bool) -> tuple[str, ...]:
+    """The steps that no file can take, as lines of text, for a form of workflows."""
+    steps = [COMMIT, f"{RULESET}: require the status check {CHECK[form]}", OWNERS]
+    steps += [ENVIRONMENT, APP] if form == "forks" else [REQUIRED_WORKFLOW]
+    steps += [APPROVAL] if form == "trusted" else []
+    steps += [SCHEDULE] if schedule else []
+    steps += [TAG] if tag else []
+    lines = ["what is left to click:"]
+    for number, step in enumerate(steps, 1):
+        first, rest = f"  {number}. ", "     "
+        lines += wrap(step, 100, initial_indent=first, subsequent_indent=rest, break_on_hyphens=False)
+    return tuple(lines)

@@ -1,0 +1,284 @@
+"""`--mode publish` and `ftgate publish`: a finished run, posted from another job or machine."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from contextlib import chdir
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fake_github.memory import MemoryGitHub
+from scratch import (
+    CONFIG,
+    FILES,
+    POLICY,
+    Scratch,
+    StubCheck,
+    environment,
+    git,
+    pull_payload,
+    run_in,
+    verdict,
+)
+
+from gate.ci.finished import Target, publish_run
+from gate.ci.plan import CiOptions
+from gate.ci.record import read_ci, write_ci
+from gate.ci.run import Effects, run_ci
+from gate.errors import GitHubError, TrainingError, UsageError
+from gate.github.token import Token
+from gate.progress import SilentProgress
+from gate.report import render
+from gate.runfolder import RunFolder
+from gate.shell import Shell
+
+LORA, FULL = "configs/lora.yaml", "configs/full.yaml"
+EDITED = {LORA: CONFIG.replace("1.0e-3", "2.0e-3")}
+
+
+class Place:
+    """A repository with a pull request, a GitHub, and the folder that a judge job left."""
+
+    def __init__(self, path: Path, files: dict[str, str] | None = None) -> None:
+        self.scratch = Scratch(path / "repo", files or FILES)
+        self.head = self.scratch.commit(EDITED)
+        self.github = MemoryGitHub()
+        self.github.state.open_pull(7, self.head, self.scratch.base)
+        self.payload = pull_payload(self.scratch, self.head)
+        self.folder = path / "runner"
+
+    def judge(self, gain: float = 0.2) -> int:
+        """What a job without a token does; its folder stays."""
+        stub = StubCheck({LORA: gain})
+        return run_in(self.scratch, "pull_request", self.payload, stub=stub, folder=self.folder).code
+
+    def publish(self, token: str = "t", payload: object = None, **options: Any) -> tuple[int, list[str]]:
+        """`ftgate ci --mode publish`: its exit code and what it said."""
+        said: list[str] = []
+        environ = environment(self.folder, "pull_request", payload or self.payload)
+        shell = Shell(environ, said.append, said.append, SilentProgress())
+        asked = replace(CiOptions(mode="publish", run_dir=self.folder / "run"), **options)
+        effects = Effects(lambda *_: self.github.session(), StubCheck(), lambda _: None)
+        with chdir(self.scratch.path):
+            return run_ci(asked, Token(token), shell, effects), said
+
+    @property
+    def checks(self) -> dict[str, tuple[str | None, str | None]]:
+        return {check.name: (check.conclusion, check.title) for check in self.github.state.checks.values()}
+
+    @property
+    def bodies(self) -> list[str]:
+        return [comment.body for comment in self.github.state.comments.values()]
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path)
+
+
+@pytest.mark.parametrize(("gain", "code", "conclusion"), [(0.2, 0, "success"), (0.0, 1, "failure")])
+def test_the_publishing_job_posts_and_ends_like_the_gate(
+    place: Place, gain: float, code: int, conclusion: str
+) -> None:
+    """Post first, then fail; a repeat changes nothing."""
+    assert place.judge(gain) == code
+    assert place.bodies == []
+    assert place.publish()[0] == code
+    assert {name: ended for name, (ended, _) in place.checks.items()} == {
+        f"ftgate: {LORA}": conclusion,
+        "ftgate": conclusion,
+    }
+    before = place.bodies
+    assert place.publish()[0] == code
+    assert place.bodies == before
+    assert len(before) == 1
+
+
+def test_before_anything_was_measured_the_check_is_pending(place: Place) -> None:
+    """No folder: trained, not yet measured; there is no comment, and nothing is green."""
+    code, said = place.publish()
+    assert (code, place.bodies) == (0, [])
+    assert place.checks["ftgate"][0] is None
+    assert "not yet measured" in str(place.checks["ftgate"][1])
+    assert "trained, not yet measured" in said
+    place.judge()
+    place.publish()
+    assert place.checks["ftgate"][0] == "success"
+
+
+def test_a_judge_that_broke_off_is_red(place: Place) -> None:
+    """A folder without a result: could not measure."""
+    place.judge()
+    (place.folder / "run/ci.json").unlink()
+    code, _ = place.publish()
+    assert code == 3
+    assert place.checks["ftgate"][0] == "failure"
+    assert "could not measure" in str(place.checks["ftgate"][1])
+
+
+def test_a_result_of_another_commit_is_not_posted(place: Place) -> None:
+    """Whatever lies in the folder, it speaks for its own head alone."""
+    place.judge()
+    payload = pull_payload(place.scratch, place.scratch.base)
+    with pytest.raises(UsageError, match="is about"):
+        place.publish(payload=payload)
+    assert place.checks == {}
+
+
+@pytest.mark.parametrize("damage", [b"", b"{}", b'{"schema": 1, "record": {}, "sha256": "sha256:0"}'])
+def test_a_damaged_record_is_not_posted(place: Place, damage: bytes) -> None:
+    """It says what is wrong with it."""
+    place.judge()
+    (place.folder / "run/ci.json").write_bytes(damage)
+    with pytest.raises(UsageError, match=r"ci\.json cannot be used"):
+        place.publish()
+
+
+def test_a_record_that_points_elsewhere_shows_nothing_from_there(place: Place) -> None:
+    """A folder's name in ci.json is believed only where it is the config's own."""
+    place.judge(0.0)
+    run = read_ci(place.folder / "run")
+    single_run(place.folder / "elsewhere")  # somebody's pass
+    write_ci(place.folder / "run", replace(run, runs=(replace(run.runs[0], folder="../elsewhere"),)))
+    assert place.publish()[0] == 1
+    assert "gained" not in place.bodies[0]
+
+
+def test_a_repeat_from_another_machine_counts_nothing_twice(place: Place) -> None:
+    """The comment that stands is its own: no previous push, whose cost would be added."""
+    place.judge()
+    place.publish()
+    before = place.bodies
+    (place.folder / "run/posting.json").unlink()
+    place.publish()
+    assert place.bodies == before
+    assert '"seconds":60.0' in before[0]
+
+
+def test_there_must_be_a_token(place: Place) -> None:
+    """Without one there is nothing to publish with."""
+    with pytest.raises(UsageError, match="no token"):
+        place.publish(token="")
+
+
+def test_comment_modes(place: Place) -> None:
+    """`never` posts check runs alone; `on-failure` no comment for a pass."""
+    place.judge()
+    place.publish(comment="never")
+    place.publish(comment="on-failure")
+    assert place.bodies == []
+    assert place.checks["ftgate"][0] == "success"
+
+
+def test_the_teams_template_is_the_base_refs(tmp_path: Path) -> None:
+    """What the pull request makes of it is not used, also in the publishing job."""
+    policy = POLICY + "pull_request: {template: comment.j2}\n"
+    place = Place(tmp_path, {**FILES, "thresholds.yaml": policy, "comment.j2": "OURS {{ comment.headline }}"})
+    place.head = place.scratch.commit({"comment.j2": "THEIRS"})
+    place.github.state.push(7, place.head)
+    place.payload = pull_payload(place.scratch, place.head)
+    place.judge()
+    place.publish()
+    assert "OURS" in place.bodies[0]
+    assert "THEIRS" not in place.bodies[0]
+
+
+# ── ftgate publish RUN ───────────────────────────────────────────────────────────────────────────
+
+
+NOWHERE = Target()
+
+
+def post(place: Place, run: Path, target: Target = NOWHERE, **environ: str) -> list[str]:
+    """`ftgate publish RUN` on a machine outside of Actions; what it said."""
+    said: list[str] = []
+    shell = Shell(environ, said.append, said.append, SilentProgress())
+    effects = Effects(lambda *_: place.github.session(), wait=lambda _: None)
+    with chdir(place.scratch.path):
+        assert publish_run(run, target, Token("t"), shell, effects) == 0
+    return said
+
+
+def test_a_finished_ci_run_is_posted_from_anywhere(place: Place) -> None:
+    """The folder says where; a second time changes nothing."""
+    place.judge()
+    post(place, place.folder / "run")
+    before = place.bodies
+    post(place, place.folder / "run")
+    assert place.bodies == before
+    assert len(before) == 1
+    assert place.checks["ftgate"][0] == "success"
+
+
+def single_run(path: Path, gain: float = 0.2) -> Path:
+    folder = RunFolder.begin(path)
+    folder.write_report(render(verdict(gain), (), ()))
+    return path
+
+
+def test_one_checks_folder_is_posted(place: Place, tmp_path: Path) -> None:
+    """A team whose cluster trains elsewhere: repository and commit are said, the pull request found."""
+    run = single_run(tmp_path / "single", 0.0)
+    target = Target("acme/tunes", 0, place.head)
+    post(place, run, target)
+    post(place, run, target)
+    assert len(place.bodies) == 1
+    assert "target missed" in place.bodies[0]
+    assert place.checks[f"ftgate: {LORA}"][0] == "failure"
+
+
+def test_the_repository_may_be_the_remotes(place: Place, tmp_path: Path) -> None:
+    """Where neither option nor environment says it."""
+    git(place.scratch.path, "remote", "add", "origin", "https://github.com/acme/tunes.git")
+    post(place, single_run(tmp_path / "single"), Target(sha=place.head))
+    assert len(place.bodies) == 1
+
+
+@pytest.mark.parametrize(
+    ("target", "words"),
+    [
+        (Target(), "it is not known which commit"),
+        (Target("acme/tunes"), "it is not known which commit"),
+        (Target("acme/tunes", 0, "f" * 40), "0 open pull requests have the head"),
+    ],
+)
+def test_where_to_must_be_known(place: Place, tmp_path: Path, target: Target, words: str) -> None:
+    """Nothing is guessed."""
+    with pytest.raises(UsageError, match=words):
+        post(place, single_run(tmp_path / "single"), target)
+
+
+def test_what_is_no_run_is_refused(place: Place, tmp_path: Path) -> None:
+    """An empty folder, and a verdict that contradicts itself."""
+    with pytest.raises(UsageError, match="no folder of a finished run"):
+        post(place, tmp_path)
+    run = single_run(tmp_path / "single", 0.0)
+    document = json.loads((run / "verdict.json").read_text())
+    document["findings"][0]["outcome"] = "pass"
+    document["outcome"] = "pass"
+    (run / "verdict.json").write_text(json.dumps(document))
+    with pytest.raises(Exception, match="which its own numbers contradict"):
+        post(place, run, Target("acme/tunes", 7, place.head))
+
+
+def test_github_that_refuses_is_an_error(place: Place) -> None:
+    """`ftgate publish` says so and can be repeated: posting is all that it is for."""
+    place.judge()
+    shell = Shell({}, print, print, SilentProgress())
+    session = place.github.session(permissions={"contents": "read", "pull_requests": "read"})
+    effects = Effects(lambda *_: session, wait=lambda _: None)
+    with pytest.raises(GitHubError, match="not everything was published"):
+        publish_run(place.folder / "run", Target(), Token("t"), shell, effects)
+
+
+def test_a_failed_run_is_posted_as_one(place: Place, tmp_path: Path) -> None:
+    """An error's folder says why."""
+    stub = StubCheck(error=TrainingError("the loss went up"))
+    run_in(place.scratch, "pull_request", place.payload, stub=stub, folder=place.folder)
+    post(place, place.folder / "run")
+    assert "the loss went up" in place.bodies[0]
+    assert place.checks["ftgate"][0] == "failure"
+    shutil.rmtree(place.folder)

@@ -1,0 +1,95 @@
+"""gate.inputs: what a check needs is found and proven before anything is trained."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from fake_hub import COMMIT, serving
+from safetensors.torch import load_file, save_file
+
+import gate
+from gate.configs import load_config
+from gate.errors import ConfigErrors
+from gate.inputs import find_base, find_data
+from gate.records import ModelRef, TrainingConfig
+from gate.training import planned_overrides
+
+DEMO = Path(gate.__file__).parent / "demo"
+
+
+@pytest.fixture
+def broken(tmp_path: Path) -> Path:
+    """The demo's base with one NaN in its last tensor."""
+    folder = tmp_path / "broken"
+    shutil.copytree(DEMO / "base", folder)
+    tensors = load_file(folder / "model.safetensors")
+    tensors["model.norm.weight"][-1] = torch.nan
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    return folder
+
+
+def test_a_base_with_nan_is_told_at_the_config_line_or_the_option(broken: Path) -> None:
+    """Any comparison with it would be meaningless, whatever is trained."""
+    config = TrainingConfig(
+        "trl", "full", str(broken), None, (), {}, {"model_name_or_path": 3}, path="sft.yaml"
+    )
+    with pytest.raises(
+        ConfigErrors, match=r"sft.yaml:3: model_name_or_path: NaN or infinite weights in model"
+    ):
+        find_base(None, config, {}, remote_code=False)
+    with pytest.raises(ConfigErrors, match=r"--base: NaN or infinite weights in model\.norm\.weight"):
+        find_base(str(broken), config, {}, remote_code=False)
+    fine = replace(config, base_model=str(DEMO / "base"))
+    assert find_base(None, fine, {}, remote_code=False).kind == "full"
+
+
+MIXTURE = """
+model_name_or_path: org/base
+datasets:
+  - {path: org/one, columns: [text]}
+  - {path: LOCAL}
+  - {path: org/two, name: french, split: "train[:50%]"}
+  - {path: json, data_files: LOCAL/train.jsonl}
+  - {path: org/one}
+"""
+ROWS = b'{"text": "a"}\n'
+
+
+def test_hub_data_in_a_mixture_is_fetched_and_pinned(tmp_path: Path) -> None:
+    """Each hub entry at the commit that was found; local entries as they are; shown as changed."""
+    local = tmp_path / "local"
+    local.mkdir()
+    (local / "train.jsonl").write_bytes(ROWS)
+    (tmp_path / "sft.yaml").write_text(MIXTURE.replace("LOCAL", str(local)))
+    config = load_config(tmp_path / "sft.yaml")
+    repositories = {"datasets/org/one": {"train.jsonl": ROWS}, "datasets/org/two": {"train.jsonl": ROWS * 2}}
+    with serving(repositories) as hub:
+        found = find_data(config, hub.environ(tmp_path / "home"))
+    assert [data.hub for data in found.datasets] == ["org/one", "", "org/two", "", "org/one"]
+    assert [data.revision for data in found.datasets] == [COMMIT, None, COMMIT, None, COMMIT]
+    assert (found.datasets[2].config, found.datasets[2].split) == ("french", "train[:50%]")
+    one, two = Path(found.datasets[0].name), Path(found.datasets[2].name)
+    assert (one / "train.jsonl").read_bytes() == ROWS
+    assert (two / "train.jsonl").read_bytes() == ROWS * 2
+    changed = planned_overrides(found, ModelRef("org/base", "", ""), tmp_path)
+    shown = [(each.key, each.was, each.now) for each in changed if "datasets" in each.key]
+    assert shown == [
+        ("datasets[0].path", "org/one", str(one)),
+        ("datasets[2].path", "org/two", str(two)),
+        ("datasets[4].path", "org/one", str(one)),
+    ]
+
+
+def test_hub_data_that_is_not_there_is_told_at_the_config(tmp_path: Path) -> None:
+    """Every dataset that cannot be had, at the line of the list."""
+    (tmp_path / "sft.yaml").write_text(
+        "model_name_or_path: a/b\ndatasets: [{path: org/one}, {path: org/two}]\n"
+    )
+    with serving({}) as hub, pytest.raises(ConfigErrors) as caught:
+        find_data(load_config(tmp_path / "sft.yaml"), hub.environ(tmp_path / "home"))
+    assert [problem.line for problem in caught.value.problems] == [2, 2]
+    assert "there is no dataset org/two" in caught.value.problems[1].message

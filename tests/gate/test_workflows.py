@@ -1,0 +1,357 @@
+"""`ftgate init --github`: workflows that lint clean, hold little power, and change none that exist."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from gate.errors import StoreError, UsageError
+from gate.initialise import write_github
+from gate.policy import load_policy
+from gate.workflows import FORMS, TEMPLATES, Form, Wishes, workflow_files, write_workflows
+from gate.workflows.finding import action_of, check_root, default_branch, python_version
+
+ROOT = Path(__file__).parents[2]
+ACTION = f"owner/ftgate@{'a' * 40}"
+CONFIG = "model_name_or_path: org/base\ndataset_name: org/data\n"
+
+
+def wishes(form: Form | None = None, **changed: Any) -> Wishes:
+    return Wishes(**{"action": ACTION, "form": form, **changed})
+
+
+def load(text: str) -> dict[str, Any]:
+    return YAML(typ="safe").load(text)
+
+
+def written(form: Form, **changed: Any) -> dict[str, dict[str, Any]]:
+    """The workflows of a form by their file's name."""
+    return {Path(file.path).name: load(file.text) for file in workflow_files(wishes(form, **changed))}
+
+
+@pytest.fixture(scope="module")
+def lint() -> ModuleType:
+    """The script behind `make workflows`."""
+    spec = importlib.util.spec_from_file_location("lint_workflows", ROOT / "scripts" / "lint_workflows.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+# ── What is written ──────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_job_says_what_it_may_and_how_long(form: Form) -> None:
+    """Nothing is allowed by default; each job names its permissions and its time limit."""
+    for document in written(form, schedule=True).values():
+        assert document["permissions"] == {}
+        for job in document["jobs"].values():
+            assert "permissions" in job
+            assert job["timeout-minutes"] <= 360
+
+
+@pytest.mark.parametrize("path", sorted(TEMPLATES.glob("*.yml")), ids=lambda path: path.name)
+def test_templates_pin_actions_by_commit_and_keep_expressions_out_of_scripts(path: Path) -> None:
+    """Every action by its full commit with the version beside it; the same pins as our own workflows'."""
+    own = "".join(file.read_text() for file in (ROOT / ".github" / "workflows").glob("*.yml"))
+    for line in path.read_text().splitlines():
+        if "uses:" in line and "[[action]]" not in line:
+            pin = re.search(r"uses: ([\w.-]+/[\w.-]+@[0-9a-f]{40}) # v\d+\.\d+\.\d+$", line)
+            assert pin, line
+            assert pin[1] in own or pin[1].startswith("actions/create-github-app-token@"), pin[1]
+    for file in workflow_files(wishes("trusted", schedule=True)):
+        steps = [step for job in load(file.text)["jobs"].values() for step in job["steps"]]
+        assert not [step for step in steps if "${{" in step.get("run", "")]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_no_checkout_keeps_a_token_and_all_have_the_history(form: Form) -> None:
+    """`persist-credentials: false` and `fetch-depth: 0` on every checkout."""
+    checkouts = [
+        step["with"]
+        for document in written(form, schedule=True).values()
+        for job in document["jobs"].values()
+        for step in job["steps"]
+        if step.get("uses", "").startswith("actions/checkout@")
+    ]
+    assert checkouts
+    assert all(each["persist-credentials"] is False and each["fetch-depth"] == 0 for each in checkouts)
+
+
+@pytest.mark.parametrize(("form", "file"), [("two-jobs", "ftgate.yml"), ("forks", "ftgate-train.yml")])
+def test_the_job_that_trains_holds_no_permission(form: Form, file: str) -> None:
+    """`permissions: {}`, and reading alone where the repository is private; no secret is named."""
+    assert written(form)[file]["jobs"]["train"]["permissions"] == {}
+    private = written(form, private=True)[file]["jobs"]["train"]
+    assert private["permissions"] == {"contents": "read"}
+    assert "secrets" not in str(private)
+    assert "token" not in str(private)
+
+
+@pytest.mark.parametrize(("form", "file"), [("two-jobs", "ftgate.yml"), ("forks", "ftgate-judge.yml")])
+def test_the_judge_keeps_its_results_outside_the_checkout(form: Form, file: str) -> None:
+    """A pull request that commits a folder of results is not read as the judge's own."""
+    steps = written(form)[file]["jobs"]["judge"]["steps"]
+    places = [step["with"]["run-dir"] for step in steps if "run-dir" in step.get("with", {})]
+    assert places == ["${{ runner.temp }}/ftgate-run"] * 2
+
+
+@pytest.mark.parametrize(("form", "file"), [("two-jobs", "ftgate.yml"), ("forks", "ftgate-judge.yml")])
+def test_only_the_publish_step_is_given_a_token(form: Form, file: str) -> None:
+    """The judge's measuring step is asked for `judge`, in which the action passes no token on."""
+    steps = [step for step in written(form)[file]["jobs"]["judge"]["steps"] if step["uses"] == ACTION]
+    assert [step["with"]["mode"] for step in steps] == ["judge", "publish"]
+    assert "token" not in steps[0]["with"]
+
+
+def test_nothing_runs_on_pull_request_target() -> None:
+    """The trigger that gives a fork's pull request the repository's secrets is nowhere."""
+    triggers = [set(document["on"]) for form in FORMS for document in written(form, schedule=True).values()]
+    assert all(triggers)
+    assert not [each for each in triggers if "pull_request_target" in each]
+
+
+def test_a_required_check_is_never_skipped() -> None:
+    """GitHub counts a skipped job as passed, so the verdict's job has no condition that can be false."""
+    assert "if" not in written("trusted")["ftgate.yml"]["jobs"]["verdict"]
+    assert written("two-jobs")["ftgate.yml"]["jobs"]["judge"]["if"] == "always()"
+
+
+def test_publishing_is_serialised_and_never_cancelled() -> None:
+    """One publishing job a pull request at a time, and a newer one waits."""
+    for form, file in (("two-jobs", "ftgate.yml"), ("forks", "ftgate-judge.yml")):
+        group = written(form)[file]["jobs"]["judge"]["concurrency"]
+        assert group["cancel-in-progress"] is False
+        assert group["group"].startswith("ftgate-publish-")
+
+
+def test_a_forks_measuring_waits_for_a_maintainer() -> None:
+    """The judge's job needs an environment, names the commit, and checks out just that commit."""
+    job = written("forks")["ftgate-judge.yml"]["jobs"]["judge"]
+    assert "ftgate-judge" in job["environment"]
+    assert "github.event.workflow_run.head_sha" in job["name"]
+    assert job["steps"][0]["with"]["ref"] == "${{ github.event.workflow_run.head_sha }}"
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_labels_branch_and_python_are_put_in(form: Form) -> None:
+    """One label as a word, several as a list; nothing of the template is left."""
+    files = workflow_files(
+        wishes(
+            form,
+            runs_on=("self-hosted", "gpu"),
+            judge_on=("clean",),
+            ephemeral=True,
+            branch="trunk",
+            python="3.12",
+        )
+    )
+    text = "".join(file.text for file in files)
+    assert '["self-hosted", "gpu"]' in text
+    assert 'python-version: "3.12"' in text
+    assert not re.search(r"\[\[|\]\]", text)
+    if form != "forks":
+        assert load(files[0].text)["on"]["push"]["branches"] == ["trunk"]
+
+
+# ── What is refused, chosen, found ───────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"form": "forks", "runs_on": ("self-hosted", "gpu")}, "anybody's code"),
+        ({"form": "two-jobs", "runs_on": ("gpu",)}, "pull requests' code ran where the judge would"),
+        (
+            {"form": "two-jobs", "runs_on": ("gpu",), "judge_on": ("gpu",)},
+            "pull requests' code ran where the judge would",
+        ),
+        ({"action": "owner/ftgate"}, "OWNER/ftgate@COMMIT"),
+        ({"action": "owner/ftgate@main"}, "OWNER/ftgate@COMMIT"),
+        ({"action": f"owner/ftgate@{'a' * 40}\n      - run: evil"}, "OWNER/ftgate@COMMIT"),
+        ({"runs_on": ("gpu]\nx",)}, "no label"),
+    ],
+)
+def test_what_cannot_be_safe_is_refused(changed: dict[str, Any], words: str, tmp_path: Path) -> None:
+    """A soiled machine for forks or the judge, a moving action, a label that is YAML: nothing is written."""
+    with pytest.raises(UsageError, match=re.escape(words)):
+        write_workflows(tmp_path, wishes(**changed))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("changed", "form"),
+    [
+        ({}, "two-jobs"),
+        ({"runs_on": ("gpu",)}, "trusted"),
+        ({"runs_on": ("gpu",), "ephemeral": True}, "two-jobs"),
+        ({"runs_on": ("gpu",), "judge_on": ("gpu-clean",)}, "two-jobs"),
+        ({"form": "trusted"}, "trusted"),
+    ],
+)
+def test_the_form_is_the_safest_that_the_machines_allow(changed: dict[str, Any], form: Form) -> None:
+    """Two jobs wherever the judge's machine is clean; one otherwise, unless a form is named."""
+    assert wishes(**changed).chosen == form
+
+
+def test_workflows_that_exist_are_named_and_left(tmp_path: Path) -> None:
+    """A file that is there keeps its bytes, whatever it is; the others are written."""
+    kept = tmp_path / ".github" / "workflows" / "ftgate-train.yml"
+    kept.parent.mkdir(parents=True)
+    kept.write_text("mine")
+    result = write_workflows(tmp_path, wishes("forks"))
+    assert kept.read_text() == "mine"
+    assert result.left == (".github/workflows/ftgate-train.yml",)
+    assert result.written == (".github/workflows/ftgate-judge.yml",)
+    assert f"left as it is: {kept} exists" in result.message
+
+
+def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
+    """A file where the folder should be is told as an error of the store."""
+    (tmp_path / ".github").write_text("a file")
+    with pytest.raises(StoreError, match="cannot be written"):
+        write_workflows(tmp_path, wishes())
+
+
+def test_policy_and_workflows_together(tmp_path: Path) -> None:
+    """`--github` writes the policy where there is none, and says what to click; again, it changes nothing."""
+    (tmp_path / "sft.yaml").write_text(CONFIG)
+    first = write_github(tmp_path, action=ACTION)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    second = write_github(tmp_path, action=ACTION, schedule=False)
+    assert load_policy(tmp_path / "thresholds.yaml").rules
+    assert "ftgate check sft.yaml" in first
+    assert "require the status check `ftgate verdict`" in " ".join(first.split())
+    assert second.count("left as it is: ") == 2
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_what_is_wished_for_is_checked_before_anything_is_written(tmp_path: Path) -> None:
+    """A refused wish leaves no policy behind."""
+    with pytest.raises(UsageError):
+        write_github(tmp_path, action=ACTION, form="forks", runs_on=("gpu",))
+    assert list(tmp_path.iterdir()) == []
+
+
+def git(folder: Path, *words: str) -> None:
+    subprocess.run(["git", "-C", str(folder), *words], check=True, capture_output=True)
+
+
+def test_branch_python_and_root_are_found(tmp_path: Path) -> None:
+    """The remote's default branch, else main; Python from `.python-version`; only the root will do."""
+    assert default_branch(tmp_path) == "main"
+    git(tmp_path, "init", "-q", "-b", "trunk")
+    assert default_branch(tmp_path) == "trunk"
+    git(tmp_path, "symbolic-ref", "refs/remotes/origin/HEAD", "refs/remotes/origin/release")
+    assert default_branch(tmp_path) == "release"
+    assert python_version(tmp_path) == f"{sys.version_info.major}.{sys.version_info.minor}"
+    (tmp_path / ".python-version").write_text("3.12.4\n")
+    assert python_version(tmp_path) == "3.12"
+    (tmp_path / "inner").mkdir()
+    check_root(tmp_path)
+    with pytest.raises(UsageError, match="not the root"):
+        check_root(tmp_path / "inner")
+
+
+GIT_URL = json.dumps(
+    {"url": "https://github.com/o/ftgate.git", "vcs_info": {"vcs": "git", "commit_id": "b" * 40}}
+)
+
+
+@pytest.mark.parametrize(
+    ("noted", "action"),
+    [
+        (GIT_URL, f"o/ftgate@{'b' * 40}"),
+        ('{"url": "file:///home/me/ftgate", "dir_info": {"editable": true}}', ""),
+        ("{}", ""),
+    ],
+)
+def test_the_action_is_what_was_installed_from_git(noted: str, action: str) -> None:
+    """pip notes the commit that it installed; a folder or an index tells nothing."""
+    assert action_of(noted) == action
+
+
+# ── Lint ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_all_workflows_lint_clean() -> None:
+    """Ours, the action, and what every form writes: GitHub's schemas, zizmor and actionlint say nothing."""
+    script = [sys.executable, str(ROOT / "scripts" / "lint_workflows.py")]
+    done = subprocess.run(script, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    assert re.fullmatch(r"(\d\d) workflows and actions: no findings\n", done.stdout)
+
+
+GOOD = """\
+name: good
+on:
+  pull_request:
+permissions: {}
+jobs:
+  one:
+    runs-on: ubuntu-24.04
+    timeout-minutes: 5
+    steps:
+      - id: said
+        run: echo x
+      - env:
+          X: ${{ steps.said.outputs.x }}
+        run: echo "$X"
+"""
+FAULTS = {
+    "schema_findings": ("timeout-minutes: 5", "timeout-minutes: soon"),
+    "zizmor_findings": ('run: echo "$X"', "run: echo ${{ github.event.pull_request.title }}"),
+    "actionlint_findings": ("steps.said.outputs.x", "steps.sad.outputs.x"),
+}
+
+
+@pytest.mark.parametrize("tool", FAULTS)
+def test_each_tool_finds_a_planted_fault(tool: str, lint: ModuleType, tmp_path: Path) -> None:
+    """A workflow that is good passes each tool, and each finds the fault that it is there for."""
+    path = tmp_path / ".github" / "workflows" / "good.yml"
+    path.parent.mkdir(parents=True)
+    path.write_text(GOOD)
+    assert getattr(lint, tool)([path]) == []
+    path.write_text(GOOD.replace(*FAULTS[tool]))
+    assert getattr(lint, tool)([path]) != []
+
+
+@pytest.mark.parametrize("tool", ["schema_findings", "zizmor_findings"])
+def test_faults_of_the_action_are_found(tool: str, lint: ModuleType, tmp_path: Path) -> None:
+    """A wrong key and an input inside a script are found in the action as well."""
+    text = (ROOT / "action.yml").read_text()
+    path = tmp_path / "action.yml"
+    path.write_text(text)
+    assert getattr(lint, tool)([path]) == []
+    path.write_text(
+        text.replace("using: composite", "using: compost").replace('"$FTGATE" ci', '"${{ inputs.mode }}" ci')
+    )
+    assert getattr(lint, tool)([path]) != []
+
+
+def test_ignored_rules_give_their_reason() -> None:
+    """Whoever switches a rule off on a line says there why."""
+    files = [*TEMPLATES.glob("*.yml"), *(ROOT / ".github" / "workflows").glob("*.yml"), ROOT / "action.yml"]
+    lines = [line for path in files for line in path.read_text().splitlines() if "zizmor: ignore" in line]
+    assert lines
+    assert all(re.search(r"zizmor: ignore\[[a-z-]+\] \w+ \w+", line) for line in lines)
+
+
+def test_without_the_ignored_line_zizmor_objects(lint: ModuleType, tmp_path: Path) -> None:
+    """The one ignored rule would be found: `workflow_run` is dangerous, and is used knowingly."""
+    path = tmp_path / "judge.yml"
+    text = next(file.text for file in workflow_files(wishes("forks")) if "workflow_run:" in file.text)
+    path.write_text(re.sub(r"# zizmor: ignore.*", "", text))
+    assert "dangerous-triggers" in "".join(lint.zizmor_findings([path]))
