@@ -13,6 +13,8 @@ from typing import Any
 
 from gate.records import ChangedConfig, ChangeReason
 
+MOST_STARS = 8
+"""A pattern with more is not tried, as that could take for ever: it counts as one that matches."""
 # Settings that name a place for output: what changes there changes nothing.
 _OUTPUT = ("output_dir", "logging_dir", "run_name", "hub_model_id")
 
@@ -123,7 +125,7 @@ def dependencies(texts: Collection[str], links: Mapping[str, str]) -> frozenset[
 
 def depends(named: str, changed: str) -> bool:
     """Whether what is named may be, hold, lie in (a submodule, DVC's data), or match, what changed."""
-    if "*" in named and matches(changed, (named,)):
+    if "*" in named and (named.count("*") > MOST_STARS or matches(changed, (named,))):
         return True
     pointed = changed.removesuffix(".dvc")  # beside data that DVC keeps elsewhere
     return below(named, changed) or below(pointed, named)

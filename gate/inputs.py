@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -106,7 +107,7 @@ def key_of_training(
     """The store's key of a training: its config, base, data, the files it names, versions and device."""
     digests = {data.name: dataset_digest(Path(data.name)) for data in config.datasets}
     for name, value in config.settings.items():
-        if isinstance(value, str) and value and name not in NOT_INPUTS and Path(value).exists():
+        if isinstance(value, str) and value and name not in NOT_INPUTS and os.path.exists(value):
             digests[f"{name}: {value}"] = dataset_digest(Path(value))
     wide = replace(config, environment=tuple(sorted({*config.environment, *env_names})))
     return training_key(wide, base, digests, installed_versions(), training_device(config), environ)

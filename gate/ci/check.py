@@ -8,6 +8,7 @@ import os
 import posixpath
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -202,8 +203,8 @@ def base_folder(name: str, setting: CiSetting) -> Path | None:
     inside = inside_path(name)
     if inside is not None and tree_below(setting.base_files, inside):
         return setting.base_tree / inside
-    path = Path(name).expanduser()
-    return path.absolute() if path.is_dir() else None
+    path = os.path.expanduser(name)  # which leaves alone what names no user
+    return Path(path).absolute() if os.path.isdir(path) else None
 
 
 # ── What a result depends on ─────────────────────────────────────────────────────────────────────
@@ -242,11 +243,12 @@ def _untracked(named: frozenset[str], setting: CiSetting) -> list[tuple[str, int
     """Names, sizes and times of the files that are on this disk and in no commit."""
     found: list[tuple[str, int, int]] = []
     for name in sorted(named):
-        path = Path(name).expanduser()
-        if not path.exists() or tree_below(setting.head_files, name):
-            continue
-        files = [path] if path.is_file() else islice(path.rglob("*"), MOST_FILES)
+        path = os.path.expanduser(name)
+        if not os.path.exists(path) or tree_below(setting.head_files, name):
+            continue  # a text that is no path at all, or far too long for one, does not exist
+        files = [Path(path)] if os.path.isfile(path) else islice(Path(path).rglob("*"), MOST_FILES)
         for file in files:
-            about = file.lstat()
-            found.append((str(file), about.st_size, about.st_mtime_ns))
+            with suppress(OSError):  # gone meanwhile
+                about = file.lstat()
+                found.append((str(file), about.st_size, about.st_mtime_ns))
     return sorted(found)

@@ -42,7 +42,7 @@ def publish_run(place: Path, target: Target, token: Token, shell: Shell, effects
         raise UsageError("there is no token to publish with", hint="set GITHUB_TOKEN")
     run, views = _found(place, target, shell)
     runner = read_runner(shell.environ)
-    github = effects.connect(run.event, runner, token)
+    github = effects.connect(run.event, runner, token, None)
     run = replace(run, event=_addressed(run.event, github))
     receipt = finish(run, place, runner, github, shell, views=views, wait=effects.wait)
     if receipt is None or not receipt.complete:

@@ -22,7 +22,7 @@ from gate.ci.refs import (
 from gate.errors import ConfigErrors, UsageError
 from gate.github.publishing import CommentMode
 from gate.records import ChangedConfig, Event, Mode, Policy, PolicyChange, PullRequestPolicy
-from gate.repository import Repository
+from gate.repository import LINK, MODULE, Repository
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +61,12 @@ def make_plan(event: Event, options: CiOptions, repository: Repository, room: Pa
     policy, error = _base_policy(event, refs, thresholds)
     proposed, change = policy, PolicyChange()
     if not event.trusted_ref:
-        proposed, problems = _proposed(repository.path, thresholds) if touched else (policy, None)
+        proposed, problems = _proposed(repository.path, refs, thresholds) if touched else (policy, None)
         error = error or problems
         change = policy_change(refs, policy, proposed, thresholds, repository)
-    base = known_configs(refs.base_files, refs.base_tree)
     trees = Trees(
         head=known_configs(refs.head_files, repository.path),
-        base=base,
+        base=known_configs(refs.base_files, refs.base_tree),
         links=repository.links(refs.head_files),
         policy_files=files_of_policy(policy, refs.base_files, refs.base_tree) if policy else frozenset(),
     )
@@ -75,22 +74,25 @@ def make_plan(event: Event, options: CiOptions, repository: Repository, room: Pa
     changes = _find_changes(event, options, refs, trees, policy, differs)
     if policy is None:
         return CiPlan(changes, None, change, error)
-    setting = CiSetting(
+    setting = _setting(event, options, refs, trees, policy)
+    return CiPlan(changes, replace(setting, proposed=change.proposed), change, error, policy.pull_request)
+
+
+def _setting(event: Event, options: CiOptions, refs: Refs, trees: Trees, policy: Policy) -> CiSetting:
+    return CiSetting(
         base_tree=refs.base_tree,
-        thresholds=thresholds,
+        thresholds=options.thresholds,
         policy=policy,
         run_dir=options.run_dir.absolute(),
         head_files={file.path: file.object_id for file in refs.head_files},
         base_files={file.path: file.object_id for file in refs.base_files},
         links=trees.links,
         policy_files=trees.policy_files,
-        bases=base_models(tuple(base), refs.base_tree),
-        proposed=change.proposed,
+        bases=base_models(tuple(trees.base), refs.base_tree),
         pull=0 if event.trusted_ref else event.pull or refs.head,
         judged=options.mode == "judge",
         train_timeout=options.train_timeout,
     )
-    return CiPlan(changes, setting, change, error, policy.pull_request)
 
 
 def _inside(thresholds: Path) -> Path:
@@ -115,8 +117,11 @@ def _base_policy(event: Event, refs: Refs, thresholds: Path) -> tuple[Policy | N
     return policy, None
 
 
-def _proposed(root: Path, thresholds: Path) -> tuple[Policy | None, UsageError | None]:
+def _proposed(root: Path, refs: Refs, thresholds: Path) -> tuple[Policy | None, UsageError | None]:
     """The head's own policy, which judges nothing yet, or what is wrong with it."""
+    mode = next((file.mode for file in refs.head_files if file.path == thresholds.as_posix()), "")
+    if mode in (LINK, MODULE):
+        return None, UsageError(f"{thresholds} is a link", hint="the policy is a file of the repository")
     try:
         return read_policy(root, thresholds), None
     except ConfigErrors as problems:

@@ -42,12 +42,14 @@ def finish(
     comment: CommentMode = "always",
     fail_on_undecided: bool = True,
     views: Mapping[str, View] | None = None,
+    again: bool = False,
     wait: Callable[[float], None] = time.sleep,
 ) -> Receipt | None:
     """Tell GitHub and the runner how a run ended; nothing that fails here changes that.
 
     Check runs and comment where there is a token (`github`); where they could not be posted the same is in
-    the job summary and in annotations. Returns the receipt of what was posted.
+    the job summary and in annotations. `again`: an earlier step of this job has told the runner already, so
+    it hears only of what could not be posted. Returns the receipt of what was posted.
     """
     from gate.report.text import one_line
 
@@ -58,7 +60,10 @@ def finish(
             receipt = _post(run, run_dir, views, runner, github, comment, fail_on_undecided, wait)
             for failure in receipt.failures:
                 shell.warn(one_line(str(failure), 1_000))
-        _tell_runner(run, run_dir, views, runner, receipt, shell)
+        if not again or receipt is None or not receipt.complete:
+            _tell_runner(run, run_dir, views, runner, receipt, shell)
+        elif runner.outputs is not None:
+            write_outputs(runner.outputs, outputs_of(run, run_dir))
     except GateError as error:
         shell.warn(one_line(f"the result could not be published: {error.message}", 1_000))
     return receipt
@@ -224,7 +229,7 @@ def _tell_runner(
     if runner.summary is not None:
         append_summary(runner.summary, render_summary(run, views, context))
     posted = receipt.checks if receipt else ()
-    if runner.actions:
+    if runner.actions and (receipt or run.mode != "judge"):  # a judge's publishing step has the remarks
         for line in annotations_of(run, views, context, posted):
             shell.say(line)
         for failure in receipt.failures if receipt else ():

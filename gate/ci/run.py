@@ -38,7 +38,15 @@ LONGEST_LINE = 1_000  # characters of what the terminal says
 NONE_CHANGED = "no training config changed: nothing to measure"
 OUTCOMES: dict[int, Outcome] = {PASS: "pass", FAIL: "fail", UNDECIDED: "undecided"}
 
-Connect = Callable[[Event, Runner, Token], GitHub]
+PROGRESS_SECONDS = 20.0
+"""How long a training waits for GitHub to take its progress."""
+
+Connect = Callable[[Event, Runner, Token, float | None], GitHub]
+"""GitHub for an event; the number is how many seconds one call may take, None for the client's own."""
+
+
+Clients = tuple[GitHub | None, GitHub | None]
+"""The patient one, and one for progress; both None without a token."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +58,13 @@ class Effects:
     wait: Callable[[float], None] = time.sleep
 
 
-def connect_client(event: Event, runner: Runner, token: Token) -> GitHub:
+def connect_client(event: Event, runner: Runner, token: Token, seconds: float | None) -> GitHub:
     """GitHub over HTTP; its library is loaded only now."""
     from gate.github.client import Client
+    from gate.github.transport import Pace
 
-    return Client(event.repository, token, api_url=runner.api_url)
+    pace = Pace() if seconds is None else Pace(seconds=seconds)
+    return Client(event.repository, token, api_url=runner.api_url, pace=pace)
 
 
 CONNECTED = Effects(connect_client)
@@ -71,12 +81,13 @@ def run_ci(options: CiOptions, token: Token, shell: Shell, effects: Effects = CO
     begin(options.run_dir)
     runner, event = read_runner(shell.environ), read_event(shell.environ)
     publishes = token and options.mode in ("check", "judge")
-    github = effects.connect(event, runner, token) if publishes else None
+    github = effects.connect(event, runner, token, None) if publishes else None
+    hasty = effects.connect(event, runner, token, PROGRESS_SECONDS) if publishes else None
     run = CiRun(event, options.mode, created=shell.now(), trust=f"{TRUST[options.mode]} {EDITABLE}")
     try:
         run = replace(run, event=find_pull(event, github))
         with stopped(runner):
-            run = measure(run, options, runner, github, shell, effects)
+            run = measure(run, options, runner, (github, hasty), shell, effects)
     except (Exception, KeyboardInterrupt) as error:
         known = as_gate_error(error)
         run = replace(run, outcome="error", exit_code=known.exit_code, error=known.message, hint=known.hint)
@@ -108,6 +119,7 @@ def tell(
         shell,
         comment=options.comment,
         fail_on_undecided=options.fail_on_undecided,
+        again=options.mode == "publish",
         wait=effects.wait,
     )
     return PASS if run.exit_code == UNDECIDED and not options.fail_on_undecided else run.exit_code
@@ -122,7 +134,7 @@ def publish_finished(options: CiOptions, token: Token, shell: Shell, effects: Ef
     runner, event = read_runner(shell.environ), read_event(shell.environ)
     if not token:
         raise UsageError("there is no token to publish with", hint="give the step GITHUB_TOKEN in its `env`")
-    github = effects.connect(event, runner, token)
+    github = effects.connect(event, runner, token, None)
     event = find_pull(event, github)
     run = CiRun(event, "publish", created=shell.now(), trust=EDITABLE)
     if not options.run_dir.exists():
@@ -140,12 +152,17 @@ def publish_finished(options: CiOptions, token: Token, shell: Shell, effects: Ef
                 f"{event.head_sha[:12]}",
                 hint="publish what this run's own judge job left",
             )
+        if event.pull and run.event.base_ref != event.base_ref:
+            raise UsageError(
+                f"judged by the policy of {run.event.base_ref}, but it goes into {event.base_ref}",
+                hint="a judge without a token knows the default branch alone",
+            )
         run = replace(run, event=event)
     return tell(run, options, runner, github, shell, effects)
 
 
 def measure(
-    run: CiRun, options: CiOptions, runner: Runner, github: GitHub | None, shell: Shell, effects: Effects
+    run: CiRun, options: CiOptions, runner: Runner, github: Clients, shell: Shell, effects: Effects
 ) -> CiRun:
     """The run with what its configs came to. Raises `GateError` where none could be run."""
     with tempfile.TemporaryDirectory(prefix="ftgate-", dir=runner.temporary) as room:
@@ -173,7 +190,7 @@ def run_all(
     setting: CiSetting,
     options: CiOptions,
     runner: Runner,
-    github: GitHub | None,
+    github: Clients,
     shell: Shell,
     effects: Effects,
 ) -> tuple[ConfigRun, ...]:
@@ -185,7 +202,7 @@ def run_all(
         from gate.ci.train import train_configs
 
         return train_configs(changed, setting, shell, handover=options.handover, head=head)
-    watch = Watch(github, run.event, setting, shell, runner.run_url(run.event), effects.wait)
+    watch = Watch(*github, run.event, setting, shell, runner.run_url(run.event), effects.wait)
     watch.start(changed)
     check = watch.watched(effects.check)
     if options.mode == "judge":

@@ -32,6 +32,7 @@ class Watch:
     """What one CI run tells of its configs, and learns of older runs. `github` None: nothing and nothing."""
 
     github: GitHub | None
+    hasty: GitHub | None  # for progress: training waits while it is told
     event: Event
     setting: CiSetting
     shell: Shell
@@ -129,8 +130,8 @@ class Watch:
             if self.interrupted:
                 raise Interrupted("interrupted before it began")
             number = self.check_runs.get(str(options.config))
-            if self.github is not None and number is not None:
-                shown = CheckRunProgress(self.github, number)
+            if self.hasty is not None and number is not None:
+                shown = CheckRunProgress(self.hasty, number)
                 shell = replace(shell, progress=Both(shell.progress, shown))
             try:
                 return check(options, shell)

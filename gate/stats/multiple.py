@@ -9,12 +9,13 @@ that `decide` defines is "pass" if all rules keep, else "fail". For each rule on
   was claimed to keep: at most e (an intersection-union test; Berger 1982, Technometrics 24, 295). So each
   rule's KEEPS claim uses the whole of e. A single "keeps" in a report that fails has error e for itself.
 - **"The verdict is fail" needs one.** A single false BREAKS makes it. Each uses e / K (Bonferroni), or Holm's
-  steps below, under any dependence between rules: the chance of any false BREAKS claim is then at most e.
+  steps, under any dependence between rules: the chance of any false BREAKS claim is then at most e.
 - **Both together.** The true verdict is one of the two, and only the claim of the other can be wrong: at
   most e of verdicts differ from what `decide` defines. No error is shared between the two.
 
-An anytime p value is 1 / (largest evidence so far), by Ville; a rule that was scored in full and breaks
-has 0. Holm's steps on these are as valid at any look as on ordinary p values.
+Holm's steps, while documents come in: once j rules have been claimed to break, each other one may use
+e / (K - j). An anytime p value is 1 / (largest evidence so far), by Ville; a rule that was scored in full and
+breaks has 0. On these the steps are as valid at any look as on ordinary p values.
 """
 
 from __future__ import annotations

@@ -78,38 +78,41 @@ class OneSided:
 
 
 def cluster_bounds(values: Array, clusters: Sequence[str] | NDArray[np.int_], error: float) -> OneSided:
-    """The mean of documents that come in clusters: above `high`, or below `low`, in at most `error` of samples.
+    """The mean of documents in clusters: above `high`, or below `low`, in at most `error` of samples.
 
-    The ratio of cluster sums to cluster sizes with a cluster-robust variance and a t quantile of (clusters - 1)
-    degrees (Cochran 1977, section 6.4; Cameron & Miller 2015, Journal of Human Resources 50, 317; Miller 2024,
-    arXiv 2411.00640, for evaluations), each bound widened by Hall's correction for skewness where that is wider
-    (Hall 1992, J. R. Statist. Soc. B 54, 221): losses in a few clusters make t too narrow.
+    The ratio of cluster sums to cluster sizes with a cluster-robust variance and a t quantile of
+    (clusters - 1) degrees (Cochran 1977, section 6.4; Cameron & Miller 2015, Journal of Human Resources 50,
+    317; Miller 2024, arXiv 2411.00640, for evaluations). Losses in a few clusters make t too narrow, so each
+    bound is moved out to where Hall's correction for skewness puts it (1992, J. R. Statist. Soc. B 54, 221).
 
     Raises DegenerateData, which is "undecided" and never "fine", where that does not hold: fewer than 20
-    clusters, or as good as fewer because of unequal sizes (Kish 1965), or fewer than 10 in which anything changed.
+    clusters, or worth fewer because of unequal sizes (Kish 1965), or fewer than 10 in which anything changed.
     """
     check_level(1 - 2 * error)
-    if len(clusters) != values.size:
-        raise ValueError("one cluster a value")
-    _, of = np.unique(np.asarray(clusters), return_inverse=True)
-    sizes = np.bincount(of).astype(np.float64)
-    sums = np.asarray(np.bincount(of, weights=values), dtype=np.float64)
-    alike = float(sizes.sum() ** 2 / (sizes**2).sum())
-    if alike < LEAST_CLUSTERS - 1e-9:
-        raise DegenerateData(
-            f"{sizes.size} clusters, worth {alike:.1f} of one size: {LEAST_CLUSTERS} are needed"
-        )
-    changed = int((np.bincount(of, weights=np.abs(values)) > 0).sum())
-    if changed < LEAST_CHANGED:
-        raise DegenerateData(f"changes in {changed} of {sizes.size} clusters: {LEAST_CHANGED} are needed")
+    sums, sizes = _cluster_sums(values, clusters)
     moments = ratio_moments(sums, sizes)
     spread, t = math.sqrt(moments.variance), t_quantile(1 - 2 * error, moments.degrees)
     residuals = sums - moments.estimate * sizes
     skew = float((residuals**3).mean() / max((residuals**2).mean(), 1e-300) ** 1.5)
-    low, high = (_hall(side * t, skew, sizes.size) for side in (1, -1))
-    return OneSided(
-        moments.estimate, moments.estimate - spread * max(t, low), moments.estimate - spread * min(-t, high)
-    )
+    below, above = (_hall(side * t, skew, sizes.size) for side in (1, -1))
+    mean = moments.estimate
+    return OneSided(mean, mean - spread * max(t, below), mean - spread * min(-t, above))
+
+
+def _cluster_sums(values: Array, clusters: Sequence[str] | NDArray[np.int_]) -> tuple[Array, Array]:
+    if len(clusters) != values.size:
+        raise ValueError("one cluster a value")
+    _, of = np.unique(np.asarray(clusters), return_inverse=True)
+    sizes = np.asarray(np.bincount(of), dtype=np.float64)
+    worth = float(sizes.sum() ** 2 / (sizes**2).sum())
+    if worth < LEAST_CLUSTERS - 1e-9:
+        raise DegenerateData(
+            f"{sizes.size} clusters, worth {worth:.1f} of one size; {LEAST_CLUSTERS} are needed"
+        )
+    changed = int((np.bincount(of, weights=np.abs(values)) > 0).sum())
+    if changed < LEAST_CHANGED:
+        raise DegenerateData(f"changes in {changed} of {sizes.size} clusters; {LEAST_CHANGED} are needed")
+    return np.asarray(np.bincount(of, weights=values), dtype=np.float64), sizes
 
 
 def _hall(t: float, skew: float, n: int) -> float:

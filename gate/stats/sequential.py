@@ -48,6 +48,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gate.stats.estimate import Array
 
@@ -104,6 +105,11 @@ class Evidence:
     def complete(self) -> bool:
         """Whether every document was seen."""
         return all(n == s.size for n, s in zip(self.seen, self.strata, strict=True))
+
+    def of_runs(self, chosen: NDArray[np.bool_]) -> Evidence:
+        """Some of the independent runs of a simulation."""
+        parts = (part[chosen] for part in (self.sums, self.squares, self.gains, self.slopes))
+        return Evidence(self.strata, self.seen, *parts)
 
 
 def start(strata: Sequence[Stratum], runs: tuple[int, ...] = ()) -> Evidence:

@@ -12,8 +12,10 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from ruamel.yaml import YAML
 
+from gate.cli import cli
 from gate.errors import StoreError, UsageError
 from gate.initialise import write_github
 from gate.policy import load_policy
@@ -281,6 +283,19 @@ GIT_URL = json.dumps(
 def test_the_action_is_what_was_installed_from_git(noted: str, action: str) -> None:
     """pip notes the commit that it installed; a folder or an index tells nothing."""
     assert action_of(noted) == action
+
+
+def test_the_command_line_writes_them(tmp_path: Path) -> None:
+    """`ftgate init --github` with its flags; without --github they are a usage error."""
+    alone = CliRunner().invoke(cli, ["init", str(tmp_path), "--form", "forks"])
+    assert alone.exit_code == 2
+    assert "--github" in alone.output
+    assert list(tmp_path.iterdir()) == []
+    words = ["init", str(tmp_path), "--github", "--runs-on", "gpu", "--judge-on", "clean", "--action", ACTION]
+    done = CliRunner().invoke(cli, words)
+    assert done.exit_code == 0, done.output
+    jobs = load((tmp_path / ".github/workflows/ftgate.yml").read_text())["jobs"]
+    assert (jobs["train"]["runs-on"], jobs["judge"]["runs-on"]) == ("gpu", "clean")
 
 
 # ── Lint ─────────────────────────────────────────────────────────────────────────────────────────

@@ -173,3 +173,33 @@ def test_a_config_cannot_be_disguised(tmp_path: Path, content: str) -> None:
     ended = run(tmp_path, {LORA: content})
     assert ended.reasons == {LORA: "edited"}
     assert ended.code == (0 if ended.stub.asked else 2)
+
+
+def test_a_policy_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
+    """It could show a file of the machine in an error's text."""
+    scratch = Scratch(tmp_path / "repo")
+    (scratch.path / "thresholds.yaml").unlink()
+    (scratch.path / "thresholds.yaml").symlink_to("/etc/passwd")
+    ended = run_in(scratch, "pull_request", pull_payload(scratch, scratch.commit()))
+    assert ended.code == 2
+    assert ended.run.error == "thresholds.yaml is a link"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["x" * 5_000, "~nobody-of-that-name/x", "**/" * 3_000 + "x", "a/*" * 3_000, "/proc", "../" * 50 + "etc"],
+    ids=["long", "home", "stars", "more stars", "proc", "upwards"],
+)
+def test_texts_that_are_no_paths_do_no_harm(tmp_path: Path, text: str) -> None:
+    """Whatever stands in a config, finding out what it depends on ends, soon and well."""
+    ended = run(tmp_path, {LORA: EDITED + f"run_name: x\nchat_template_path: {text!r}\n", "data/x": "y"})
+    assert ended.run.error == ""
+    assert ended.reasons == {LORA: "edited"}
+
+
+def test_a_base_model_in_nobodys_home_is_blocked(tmp_path: Path) -> None:
+    """And no traceback."""
+    config = CONFIG.replace("path: base", "path: ~nobody-of-that-name/model")
+    ended = run(tmp_path, {LORA: config})
+    assert ended.run.error == ""
+    assert ended.code in (1, 2)

@@ -27,10 +27,12 @@ from scratch import (
 from gate.ci.finished import Target, publish_run
 from gate.ci.plan import CiOptions
 from gate.ci.record import read_ci, write_ci
-from gate.ci.run import Effects, run_ci
+from gate.ci.run import Effects, connect_client, run_ci
 from gate.errors import GitHubError, TrainingError, UsageError
+from gate.github.events import Runner
 from gate.github.token import Token
 from gate.progress import SilentProgress
+from gate.records import Event
 from gate.report import render
 from gate.runfolder import RunFolder
 from gate.shell import Shell
@@ -97,6 +99,17 @@ def test_the_publishing_job_posts_and_ends_like_the_gate(
     assert len(before) == 1
 
 
+def test_the_job_says_it_once(place: Place) -> None:
+    """The judging step has written the summary; the publishing step adds to it only what went wrong."""
+    place.judge()
+    before = (place.folder / "summary").read_text()
+    place.publish()
+    assert (place.folder / "summary").read_text() == before
+    place.github = MemoryGitHub()  # which knows no such pull request
+    place.publish()
+    assert len((place.folder / "summary").read_text()) > len(before)
+
+
 def test_before_anything_was_measured_the_check_is_pending(place: Place) -> None:
     """No folder: trained, not yet measured; there is no comment, and nothing is green."""
     code, said = place.publish()
@@ -125,6 +138,15 @@ def test_a_result_of_another_commit_is_not_posted(place: Place) -> None:
     payload = pull_payload(place.scratch, place.scratch.base)
     with pytest.raises(UsageError, match="is about"):
         place.publish(payload=payload)
+    assert place.checks == {}
+
+
+def test_a_judge_of_another_base_ref_is_not_posted(place: Place) -> None:
+    """A fork's judge without a token takes the default branch's policy; the pull request may go elsewhere."""
+    place.judge()
+    elsewhere = {"sha": place.scratch.base, "ref": "release"}
+    with pytest.raises(UsageError, match="judged by the policy of main, but it goes into release"):
+        place.publish(payload=pull_payload(place.scratch, place.head, base=elsewhere))
     assert place.checks == {}
 
 
@@ -282,3 +304,13 @@ def test_a_failed_run_is_posted_as_one(place: Place, tmp_path: Path) -> None:
     assert "the loss went up" in place.bodies[0]
     assert place.checks["ftgate"][0] == "failure"
     shutil.rmtree(place.folder)
+
+
+def test_the_real_client_speaks_to_the_events_repository() -> None:
+    """At the runner's own address, with no token in what it shows of itself."""
+    event = Event("push", "acme/tunes", "a" * 40, "b" * 40)
+    runner = Runner(api_url="https://git.acme.example/api/v3")
+    shown = repr(connect_client(event, runner, Token("hidden-token"), 20.0))
+    assert "acme/tunes" in shown
+    assert "https://git.acme.example/api/v3" in shown
+    assert "hidden" not in shown
