@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev browser tools demo test check lint workflows types layering unit e2e bench minimums wheel test-wheel clean
+.PHONY: help setup setup-dev browser tools demo test check lint workflows types layering unit e2e bench soundness minimums wheel test-wheel clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -73,6 +73,9 @@ e2e: setup-dev  ## the installed command from outside, and the built wheel
 bench: setup-dev  ## the measurements behind the docs; minutes each
 	@for script in benchmarks/*.py; do \
 	  grep -q '^# make bench' "$$script" || continue; echo "── $$script"; python "$$script"; done
+
+soundness: setup-dev  ## do the decisions hold their error? simulated; five minutes
+	python -m benchmarks.soundness
 
 minimums: $(VENV)/bin/python tools  ## unit tests with the oldest versions that pyproject.toml allows
 	scripts/minimums.py pyproject.toml > .venv-minimums.txt

@@ -1,6 +1,6 @@
 """What only a CUDA device shows: out of memory in training and in scoring, 4 and 8 bits, GPU memory.
 
-Left out of `make test`; run with `python -m pytest -m gpu tests` on a machine that has one.
+Left out of `make test`: `python -m pytest -m gpu tests` on a machine that has one, with the extra `gpu`.
 """
 
 from __future__ import annotations
@@ -176,3 +176,11 @@ def test_a_training_records_its_gpu_memory(shell: Shell) -> None:
     assert 1 << 20 < cost["peak_gpu_bytes"] < 64 << 30
     assert cost["tokens_per_second"] > 0
     assert cost["training_steps"] == STEPS
+
+
+@pytest.mark.usefixtures("repository")
+def test_liger_kernels_train_where_the_config_asks_for_them(shell: Shell) -> None:
+    """`use_liger_kernel: true`, which the extra `gpu` is for, trains and is judged like any other."""
+    config = write_config("liger", use_liger_kernel=True)
+    result = check_config(CheckOptions(config, write_policy(), run_dir=Path("runs/liger")), shell)
+    assert result.outcome in ("pass", "fail")

@@ -102,6 +102,14 @@ def test_a_mean_over_tasks_is_worth_its_documents() -> None:
     assert effective_documents([Stratum(100, 0.25), Stratum(300, 0.75)]) == 400
 
 
+def test_many_rules_pay_for_a_fail_and_not_for_a_pass() -> None:
+    """57 rules that share the error of a fail: more documents at twice the margin, as many without a drop."""
+    for drop, least in ((0.0, 0.98), (0.04, 1.2)):
+        one, many = (course(Design(3000, 0.1, 0.02, rules=k), drop, runs=200) for k in (1, 57))
+        assert many.documents >= least * one.documents
+        assert drop or many.documents <= 1.02 * one.documents
+
+
 @pytest.mark.parametrize("drop", [0.0, 0.015])
 def test_a_mean_blocks_what_plan_says(drop: float) -> None:
     """Simulated rounds over three tasks of unequal sizes, against the chance for as precise a single one."""

@@ -82,12 +82,14 @@ def test_clusters_that_move_together_widen_the_bounds() -> None:
 
 
 def test_skew_moves_a_bound_out_and_never_in() -> None:
-    """Twelve of 60 clusters lost: above, beyond t; below, no nearer than t."""
+    """Twelve of 60 clusters lost: above, beyond t; below, no nearer than t. Twelve won: the mirror image."""
     values = np.repeat((np.arange(60) < 12).astype(float), 5)
-    found = cluster_bounds(values, np.repeat(np.arange(60), 5), 0.05)
+    clusters = np.repeat(np.arange(60), 5)
+    lost, won = cluster_bounds(values, clusters, 0.05), cluster_bounds(-values, clusters, 0.05)
     t = scipy.stats.ttest_1samp(values[::5], 0).confidence_interval(0.9)
-    assert found.high > t.high + 0.005
-    assert found.low <= t.low + 1e-12
+    assert lost.high > t.high + 0.005
+    assert lost.low <= t.low + 1e-12
+    assert (won.low, won.high) == pytest.approx((-lost.high, -lost.low))
 
 
 def test_hall_inverts_his_cubic() -> None:
