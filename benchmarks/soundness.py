@@ -40,14 +40,20 @@ from benchmarks.trials import (
 )
 from gate.stats import DegenerateData
 from gate.stats.claims import Limit, decide, log_evidence
-from gate.stats.power import Design, blocked, course, family
+from gate.stats.power import Design, blocked, course, family, sight, workable_margin
 from gate.stats.proportions import cluster_bounds, noninferior_p, tango_p
 from gate.stats.sequential import Block, Evidence, Stratum, observe, start
 
 
 def proven(trials: int) -> Iterator[Found]:
     """Samples of a population whose drop is the margin: how often it is "proven" to be below."""
-    for n, flips, margin in ((100, 0.03, 0.03), (100, 0.1, 0.05), (500, 0.02, 0.02), (1319, 0.1, 0.02)):
+    for n, flips, margin in (
+        (100, 0.027, 0.027),
+        (100, 0.03, 0.03),
+        (100, 0.1, 0.05),
+        (500, 0.02, 0.02),
+        (1319, 0.1, 0.02),
+    ):
         rng = np.random.default_rng([8, n, round(1000 * flips)])
         chances = [(flips + margin) / 2, (flips - margin) / 2, 1 - flips]
         draws, times = np.unique(rng.multinomial(n, chances, trials), axis=0, return_counts=True)
@@ -56,7 +62,7 @@ def proven(trials: int) -> Iterator[Found]:
             p = tango_p(lost, won, n, margin)
             approximate += count * (p <= ERROR)
             exact += count * (p < 0.2 and noninferior_p(lost, won, n, margin) <= ERROR)
-        name = f"proven: n {n}, flips {flips:.0%}, drop = margin {margin:.0%}"
+        name = f"proven: n {n}, flips {flips:.1%}, drop = margin {margin:.1%}"
         yield Found(name, exact, trials, f"Tango's test without the exact tail {approximate / trials:.2%}")
     for clusters, per, share in ((25, 20, 0.9), (60, 10, 0.5), (200, 5, 0.12), (400, 5, 0.05)):
         yield proven_clusters(clusters, per, share, trials)
@@ -165,6 +171,22 @@ def documents_used() -> Iterator[str]:
         yield f"mean of {name}: plan says a share of {used:.1%} at no drop"
 
 
+def margins() -> Iterator[str]:
+    """To choose a margin from: what a number of documents can tell from no drop, at 5, 10 and 20 % flips."""
+    for n in (100, 200, 500, 1000, 1319, 2000, 5000, 10042, 14042):
+        seen = [f"{100 * workable_margin(n, flips):5.1f}" for flips in (0.05, 0.1, 0.2)]
+        yield f"N {n:>6}: smallest workable margin in points at 5, 10, 20 % flips {'  '.join(seen)}"
+
+
+def operating_curve() -> Iterator[str]:
+    """The chance of a block against the true drop, and of what is caught, 10 % flips, 2 points."""
+    for n in (200, 1319, 14042):
+        design = Design(n, 0.1, 0.02)
+        chances = "  ".join(f"{blocked(design, points / 100):6.1%}" for points in (0, 1, 1.5, 2, 2.5, 3, 4))
+        caught = f"80 % are blocked from {100 * sight(design).caught:.1f} points on"
+        yield f"N {n:>6}: blocked at a true drop of 0, 1, 1.5, 2, 2.5, 3, 4 points {chances}; {caught}"
+
+
 def cost() -> str:
     """Deciding: 60 tasks of 14,042 documents, 4 blocks of each a round, all rules asked after it."""
     n, tasks, rounds = 14042, 60, 8
@@ -221,7 +243,7 @@ def main() -> int:
         print(replace(found, notes="caught" if found.bad else "NOT CAUGHT").line(), flush=True)
         ill += [] if found.bad else [found.name]
     print("\nCost and use")
-    for line in (rule_of_thumb(), *documents_used(), cost()):
+    for line in (rule_of_thumb(), *margins(), *operating_curve(), *documents_used(), cost()):
         print(line, flush=True)
     print(f"\n{'all hold' if not ill else 'NOT SOUND: ' + '; '.join(ill)}")
     return 1 if ill else 0

@@ -41,7 +41,7 @@ class Found:
     def line(self) -> str:
         low, high = self.interval
         share = self.wrong / self.trials
-        return f"{self.name:<58} {share:7.2%} [{low:6.2%}, {high:6.2%}]  {self.notes}"
+        return f"{self.name:<68} {share:7.2%} [{low:6.2%}, {high:6.2%}]  {self.notes}"
 
 
 # ── Benchmarks and orders ────────────────────────────────────────────────────────────────────────

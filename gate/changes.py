@@ -8,7 +8,7 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from gate.records import ChangedConfig, ChangeReason
@@ -57,12 +57,14 @@ def find_changes(
     """The configs that `files` change, with the weightiest reason for each.
 
     `policy`: the policy itself changes. `patterns` narrow what counts as a config, by its new or its old
-    name, so that no config is renamed out of them.
+    name, so that no config is renamed out of them; where one of theirs is deleted, what changes outside of
+    them counts too, as it may be the same config in another place, rewritten past git's knowing.
     """
+    deleted = tuple(sorted(file.path for file in files if _is_deleted(file, trees, patterns)))
     found: dict[str, ChangedConfig] = {}
     for file in files:
         change = _own_change(file, trees)
-        if change is not None and any(matches(name, patterns) for name in file.names):
+        if change is not None and (deleted or any(matches(name, patterns) for name in file.names)):
             found[change.path] = change
     task = _touched(files, trees.policy_files, {})
     for path, texts in trees.head.items():
@@ -75,10 +77,24 @@ def find_changes(
             found[path] = ChangedConfig(path, "task", task)
         elif policy:
             found[path] = ChangedConfig(path, "policy")
-    deleted = (
-        f.path for f in files if f.status == "D" and f.path in trees.base and matches(f.path, patterns)
+    return Changes(tuple(found[path] for path in sorted(found)), deleted)
+
+
+def narrowed(changes: Changes, patterns: Sequence[str]) -> Changes:
+    """The changes that further patterns name, by the same rules as `find_changes`."""
+    deleted = tuple(path for path in changes.deleted if patterns and matches(path, patterns))
+    if not patterns or deleted:
+        return replace(changes, deleted=deleted or changes.deleted)
+    kept = (
+        change
+        for change in changes.changed
+        if any(matches(name, patterns) for name in (change.path, change.previous_path) if name)
     )
-    return Changes(tuple(found[path] for path in sorted(found)), tuple(sorted(deleted)))
+    return Changes(tuple(kept))
+
+
+def _is_deleted(file: FileChange, trees: Trees, patterns: Sequence[str]) -> bool:
+    return file.status == "D" and file.path in trees.base and matches(file.path, patterns)
 
 
 def _own_change(file: FileChange, trees: Trees) -> ChangedConfig | None:

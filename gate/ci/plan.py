@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from gate.changes import Changes, Trees, all_configs, find_changes, matches
+from gate.changes import Changes, Trees, all_configs, find_changes, narrowed
 from gate.ci.check import CiSetting
 from gate.ci.refs import (
     Refs,
@@ -142,7 +142,7 @@ def _find_changes(
         changes = all_configs(trees.head, "all", patterns)
     else:
         changes = find_changes(refs.changed, trees, policy=differs, patterns=patterns)
-    return _sayable(_narrowed(changes, options.configs))
+    return _sayable(narrowed(changes, options.configs))
 
 
 def _sayable(changes: Changes) -> Changes:
@@ -159,19 +159,3 @@ def _sayable(changes: Changes) -> Changes:
         for each in changes.changed
     )
     return Changes(tuple(named), tuple(map(printable, changes.deleted)))
-
-
-def _narrowed(changes: Changes, patterns: Sequence[str]) -> Changes:
-    """Those that the command line's patterns name too, by their new or old name."""
-    if not patterns:
-        return changes
-    kept = [
-        change
-        for change in changes.changed
-        if any(matches(name, patterns) for name in (change.path, change.previous_path) if name)
-    ]
-    return replace(
-        changes,
-        changed=tuple(kept),
-        deleted=tuple(path for path in changes.deleted if matches(path, patterns)),
-    )

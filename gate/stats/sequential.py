@@ -58,8 +58,9 @@ SIGNS = np.array([[-1.0], [1.0]])  # KEEPS bets on small values, BREAKS on large
 # benchmark) from the limit: below 2 hardly anything can be saved, above 16 the cap binds.
 _SIGNALS = np.array([2.0, 4.0, 8.0, 16.0])
 _CAP = 0.7  # no document takes more than this share of what was won
-# What is assumed before anything was seen, worth 20 documents: no harm, and one document in ten flips.
-_PRIOR_DOCUMENTS, _PRIOR_CENTRE, _PRIOR_VARIANCE = 20.0, 0.5, 0.025
+# What is assumed before anything was seen, worth 10 documents: no harm, and a spread between those of
+# differences where one document in ten flips (0.025) and of scores (up to 0.25).
+_PRIOR_DOCUMENTS, _PRIOR_CENTRE, _PRIOR_VARIANCE = 10.0, 0.5, 0.05
 ROUNDING = 1e-12
 
 

@@ -13,6 +13,7 @@ from gate.changes import (
     depends,
     find_changes,
     matches,
+    narrowed,
     policy_files,
     texts_of,
 )
@@ -184,3 +185,18 @@ def test_what_a_policys_tasks_depend_on() -> None:
         "tasks/t.yaml", "tasks/_base_yaml", "tasks/code.py", "more/y.yaml", "extra/one.txt", "data/q.jsonl",
         "lists/words.txt", "corpus.jsonl",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("status", ["A", "M"])
+def test_a_config_rewritten_in_another_place_is_measured_there(status: str) -> None:
+    """Deleted within the patterns and written anew outside, past git's rename detection: it counts, by the
+    policy's patterns and by the command line's; without the deletion the place outside does not."""
+    outside = "scratch/a.yaml"
+    known = trees(head={outside: ()}, base=TEXTS | ({} if status == "A" else {outside: ()}))
+    files = [FileChange("D", A), FileChange(status, outside)]
+    patterns = ("configs/*.yaml",)
+    expected = Changes((ChangedConfig(outside, "added" if status == "A" else "edited"),), (A,))
+    assert find_changes(files, known, patterns=patterns) == expected
+    assert narrowed(find_changes(files, known), patterns) == expected
+    assert find_changes(files[1:], known, patterns=patterns) == Changes()
+    assert narrowed(find_changes(files[1:], known), patterns) == Changes()
