@@ -180,7 +180,8 @@ def _look_up(run: CiRun, run_dir: Path, github: GitHub) -> Posting:
         previous = {each.config: dict(each.differences) for each in marked.numbers.configs}
         posting = replace(posting, previous=previous, spent=marked.numbers.device_seconds)
     posting = replace(posting, looked_up=True)
-    write_posting(run_dir, posting)
+    if run_dir.is_dir():  # an announcement has none
+        write_posting(run_dir, posting)
     return posting
 
 

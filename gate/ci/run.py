@@ -128,8 +128,8 @@ def tell(
 def publish_finished(options: CiOptions, token: Token, shell: Shell, effects: Effects) -> int:
     """`--mode publish`: post what the judge job left in `run_dir`, from the job that alone holds the token.
 
-    No folder at all is a training that nobody has measured yet: the check stays pending. A folder without a
-    result is a judge that broke off. Raises `UsageError` where the result is another commit's.
+    No folder at all is an announcement, see `announced`; a folder without a result is a judge that broke off.
+    Raises `UsageError` where the result is another commit's.
     """
     runner, event = read_runner(shell.environ), read_event(shell.environ)
     if not token:
@@ -138,7 +138,7 @@ def publish_finished(options: CiOptions, token: Token, shell: Shell, effects: Ef
     event = find_pull(event, github)
     run = CiRun(event, "publish", created=shell.now(), trust=EDITABLE)
     if not options.run_dir.exists():
-        run = replace(run, outcome="undecided", message="trained, not yet measured")
+        run = announced(run, options, runner)
     elif not (options.run_dir / CI).is_file():
         hint = "look at the judge job's log"
         run = replace(
@@ -159,6 +159,21 @@ def publish_finished(options: CiOptions, token: Token, shell: Shell, effects: Ef
             )
         run = replace(run, event=event)
     return tell(run, options, runner, github, shell, effects)
+
+
+def announced(run: CiRun, options: CiOptions, runner: Runner) -> CiRun:
+    """What can be said before anything was measured: pending, or that no config changed.
+
+    Pending too where that cannot be found out here; the judge job then says why.
+    """
+    try:
+        with tempfile.TemporaryDirectory(prefix="ftgate-", dir=runner.temporary) as room:
+            plan = make_plan(run.event, options, Repository(Path()), Path(room))
+    except UsageError:
+        plan = None
+    if plan is None or plan.changes.changed or plan.setting is None:
+        return replace(run, outcome="undecided", message="trained, not yet measured")
+    return replace(run, deleted=plan.changes.deleted, policy=plan.policy, message=NONE_CHANGED)
 
 
 def measure(

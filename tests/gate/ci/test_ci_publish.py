@@ -122,6 +122,23 @@ def test_before_anything_was_measured_the_check_is_pending(place: Place) -> None
     assert place.checks["ftgate"][0] == "success"
 
 
+def test_where_no_config_changed_nobody_is_asked_to_measure(place: Place) -> None:
+    """The announcement looks itself: green at once for a README, with no comment; a checkout that is not the
+    event's tells nothing, and stays pending."""
+    place.scratch.checkout("main")
+    place.scratch.checkout("-bdocs")
+    head = place.scratch.commit({"README.md": "better words"})
+    place.github.state.open_pull(8, head, place.scratch.base)
+    payload = pull_payload(place.scratch, head, number=8) | {"number": 8}
+    place.scratch.checkout("main")
+    assert place.publish(payload=payload)[0] == 0
+    assert place.checks["ftgate"][0] is None
+    place.scratch.checkout("docs")
+    assert place.publish(payload=payload) == (0, ["no training config changed: nothing to measure"])
+    assert place.checks["ftgate"][0] == "success"
+    assert place.bodies == []
+
+
 def test_a_judge_that_broke_off_is_red(place: Place) -> None:
     """A folder without a result: could not measure."""
     place.judge()
