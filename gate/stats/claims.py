@@ -100,7 +100,10 @@ def _possible(evidence: Evidence) -> tuple[float, float]:
 
 
 def _log_wealth(evidence: Evidence, mean: float) -> Array:
-    """(..., 2): against "the full mean is at least `mean`" and against "at most", for the worst split."""
+    """(..., 2): against "the full mean is at least `mean`" and against "at most", for the worst split.
+
+    Every bet gets its own worst split, so their average is at most what it is at the worst common one.
+    """
     sizes, scale = _sizes(evidence), weights(evidence)
     least = evidence.sums / sizes
     room = scale * (1 - np.array(evidence.seen) / sizes)  # what each stratum may still add
