@@ -80,9 +80,12 @@ class Repository:
         return run_command(words, self.path, self.environment({}))
 
     def start(self, *arguments: str, **environ: str) -> subprocess.Popen[str]:
-        """Start `ftgate ARGUMENTS` here, its output in one pipe."""
+        """Start `ftgate ARGUMENTS` here, its output in one pipe.
+
+        Ctrl-C counts, also where the tests run in the background of a shell, which has it ignored.
+        """
         return subprocess.Popen(
-            command(arguments),
+            ["env", "--default-signal=INT", *command(arguments)],
             cwd=self.path,
             env=self.environment(environ),
             stdin=subprocess.DEVNULL,

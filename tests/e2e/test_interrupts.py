@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 from collections.abc import Callable
@@ -18,11 +17,8 @@ from typing import Any
 
 import pytest
 
-import gate
-
 pytestmark = pytest.mark.e2e
 
-DEMO = Path(gate.__file__).parent / "demo"
 STEPS = 12
 PATIENCE = 120
 
@@ -130,8 +126,6 @@ def alive(child: int) -> bool:
 def story(make_repository, settings, wait_for) -> dict[str, Chapter]:
     """All chapters; the tests below read them."""
     repository = make_repository()
-    for whole in (DEMO / "data/blimp").iterdir():  # many blocks: on a busy machine a signal comes late
-        shutil.copy(whole, repository.path / "data/blimp")
     repository.write("sft.yaml", {**settings, "max_steps": STEPS, "save_steps": 2, "save_total_limit": 2})
     told = Story(repository, wait_for)
     return {
