@@ -13,8 +13,9 @@ from typing import Any
 
 from gate.records import ChangedConfig, ChangeReason
 
-MOST_STARS = 8
-"""A pattern with more is not tried, as that could take for ever: it counts as one that matches."""
+MOST_NAMES = 10_000
+"""Where links lead to more, everything counts as named: following them could take for ever."""
+LONGEST_CHAIN = 40  # links in a row, as Linux follows them
 # Settings that name a place for output: what changes there changes nothing.
 _OUTPUT = ("output_dir", "logging_dir", "run_name", "hub_model_id")
 
@@ -124,7 +125,7 @@ def _touched(files: Sequence[FileChange], texts: Collection[str], links: Mapping
 def dependencies(texts: Collection[str], links: Mapping[str, str]) -> frozenset[str]:
     """The paths that `texts` may mean, relative to the repository, and those that links there lead to."""
     named = {posixpath.normpath(text) for text in texts if text and not text.startswith(("/", "~"))}
-    for _ in range(len(links)):
+    for _ in range(min(len(links), LONGEST_CHAIN)):
         further = {
             posixpath.normpath(posixpath.join(target, posixpath.relpath(name, link)))
             if below(link, name)
@@ -136,15 +137,30 @@ def dependencies(texts: Collection[str], links: Mapping[str, str]) -> frozenset[
         if further <= named:
             break
         named |= further
+        if len(named) > MOST_NAMES:
+            return frozenset({"."})
     return frozenset(named)
 
 
 def depends(named: str, changed: str) -> bool:
     """Whether what is named may be, hold, lie in (a submodule, DVC's data), or match, what changed."""
-    if "*" in named and (named.count("*") > MOST_STARS or matches(changed, (named,))):
+    if _may_match(named, changed):
         return True
     pointed = changed.removesuffix(".dvc")  # beside data that DVC keeps elsewhere
     return below(named, changed) or below(pointed, named)
+
+
+def _may_match(pattern: str, path: str) -> bool:
+    """Whether a pattern of any dialect (`*`, `?`, `[0-9]`, `{a,b}`) may mean a path: both begin alike up to
+    the first sign, and end alike after the last. An exact match could take for ever. A chat template or a
+    list, which is all sign, is no pattern."""
+    signs = [at for at, character in enumerate(pattern) if character in "*?[]{}"]
+    if not signs:
+        return False
+    start, end = pattern[: signs[0]], pattern[signs[-1] + 1 :].removeprefix("/")
+    if not start and not end:
+        return not pattern.strip("*/")
+    return path.startswith(start) and path.endswith(end)
 
 
 def below(folder: str, path: str) -> bool:

@@ -232,15 +232,17 @@ def _terminate(_number: int, _frame: FrameType | None) -> None:
 
 def print_error(error: GateError) -> None:
     """Write a `GateError` to stderr as a person wants to read it: what, where, what to do."""
+    from gate.report.text import quiet  # what a config says is no command to a CI service's runner
+
     if isinstance(error, ConfigErrors):
         for problem in error.problems:
             click.secho("error: ", fg="red", bold=True, nl=False, err=True)
-            click.echo(str(problem), err=True)
+            click.echo(quiet(str(problem)), err=True)
     else:
         click.secho("error: ", fg="red", bold=True, nl=False, err=True)
-        click.echo(error.message, err=True)
+        click.echo(quiet(error.message), err=True)
     if error.hint:
-        click.echo(f"  to mend it: {error.hint}", err=True)
+        click.echo(quiet(f"  to mend it: {error.hint}"), err=True)
 
 
 def run(command: Callable[[], Any], *, debug: bool) -> int:

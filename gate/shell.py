@@ -53,11 +53,17 @@ class Shell:
         return cls(
             environ=dict(os.environ),
             say=click.echo,
-            warn=lambda text: click.secho(f"warning: {text}", fg="yellow", err=True),
+            warn=_warn,
             progress=progress_here(quiet),
             colour=sys.stdout.isatty() and "NO_COLOR" not in os.environ,
             quiet=quiet,
         )
+
+
+def _warn(text: str) -> None:
+    from gate.report.text import quiet  # late: most commands warn of nothing
+
+    click.secho(quiet(f"warning: {text}"), fg="yellow", err=True)
 
 
 def progress_here(quiet: bool) -> Progress:

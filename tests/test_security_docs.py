@@ -28,6 +28,8 @@ ATTACKS = (
     "exfiltrate the token",
     "endless training",
     "rename the config out of the glob",
+    "disguise a config, its data or its base model",
+    "be judged for another branch",
     "delete the config",
 )
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from gate import __version__
 from gate.changes import below, dependencies, depends, texts_of
+from gate.ci.refs import in_checkout
 from gate.configs import load_config
 from gate.errors import FAIL, ConfigErrors, GateError, Problem, as_gate_error
 from gate.records import ChangedConfig, ConfigRun, Policy, ProposedRule, TrainingConfig
@@ -167,7 +168,8 @@ def _base_block(config: TrainingConfig, setting: CiSetting) -> Block | None:
     named = name if revision is None else f"{name}@{revision}"
     inside = inside_path(name)
     if inside is not None:
-        base, head = (tree_below(files, inside) for files in (setting.base_files, setting.head_files))
+        places = dependencies((inside,), setting.links)  # also a link or submodule that it lies behind
+        base, head = (_named_files(files, places) for files in (setting.base_files, setting.head_files))
         if base != head:
             what = "changes the base model" if base else "brings its own base model"
             return Block(f"the pull request {what} {name}", _two_steps("the model's folder"))
@@ -187,6 +189,7 @@ def _two_steps(what: str) -> str:
 
 def inside_path(name: str) -> str | None:
     """The path in the repository that a model's name may mean; None where it leads out of it."""
+    name = in_checkout(name, Path())
     if name.startswith(("/", "~")):
         return None
     path = posixpath.normpath(name)
@@ -201,7 +204,7 @@ def tree_below(files: Mapping[str, str], folder: str) -> dict[str, str]:
 def base_folder(name: str, setting: CiSetting) -> Path | None:
     """The folder of a local base model: the base ref's copy where it is tracked; None for a hub name."""
     inside = inside_path(name)
-    if inside is not None and tree_below(setting.base_files, inside):
+    if inside is not None and (setting.base_tree / inside).is_dir():
         return setting.base_tree / inside
     path = os.path.expanduser(name)  # which leaves alone what names no user
     return Path(path).absolute() if os.path.isdir(path) else None

@@ -65,8 +65,8 @@ def make_plan(event: Event, options: CiOptions, repository: Repository, room: Pa
         error = error or problems
         change = policy_change(refs, policy, proposed, thresholds, repository)
     trees = Trees(
-        head=known_configs(refs.head_files, repository.path),
-        base=known_configs(refs.base_files, refs.base_tree),
+        head=known_configs(refs.head_files, refs.head_tree, repository.path),
+        base=known_configs(refs.base_files, refs.base_tree, repository.path),
         links=repository.links(refs.head_files),
         policy_files=files_of_policy(policy, refs.base_files, refs.base_tree) if policy else frozenset(),
     )
@@ -136,7 +136,7 @@ def _find_changes(
             raise UsageError(
                 f"there is no config {event.config[:200]}", hint="name it from the repository's root"
             )
-        return Changes((ChangedConfig(event.config, "named"),))
+        return _sayable(Changes((ChangedConfig(event.config, "named"),)))
     patterns = policy.pull_request.configs if policy else ()
     if not refs.since or (event.trusted_ref and event.kind != "push"):
         changes = all_configs(trees.head, "all", patterns)

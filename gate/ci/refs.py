@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Mapping, Sequence
 from contextlib import chdir
 from dataclasses import dataclass, replace
@@ -17,11 +18,13 @@ from gate.repository import LINK, MODULE, Repository, TreeFile
 from gate.yamlfile import MAX_BYTES, load_yaml
 
 LONGEST_DIFFERENCE = 20_000  # characters
+LARGEST = 64 << 20  # bytes of a YAML file that is looked into
 
 
 @dataclass(frozen=True, slots=True)
 class Refs:
-    """The two refs of an event: commits, tracked files, what differs, and the base ref's files on disk."""
+    """The two refs of an event: commits, tracked files, what differs, the base ref's files on disk, and the
+    head's YAML files as they are in git: attributes of the head can change what a checkout shows."""
 
     head: str
     base: str
@@ -30,10 +33,11 @@ class Refs:
     base_files: tuple[TreeFile, ...]
     changed: tuple[FileChange, ...]
     base_tree: Path
+    head_tree: Path
 
 
 def find_refs(event: Event, repository: Repository, room: Path) -> Refs:
-    """Look the event's refs up, and write the base ref's files below `room`.
+    """Look the event's refs up, and write the base ref's files and the head's YAML below `room`.
 
     Raises `UsageError` where the clone lacks a commit, or the checkout is of another one than the head.
     """
@@ -44,12 +48,17 @@ def find_refs(event: Event, repository: Repository, room: Path) -> Refs:
         since = event.before_sha if repository.holds(event.before_sha) else ""
     else:
         since = repository.merge_base(base, head)
-    base_files = repository.files(base)
-    tree = room / "base-ref"
-    tree.mkdir()
-    repository.extract(base_files, tree)
+    head_files, base_files = repository.files(head), repository.files(base)
+    trees = room / "head", room / "base-ref"
+    for tree, files in zip(trees, (tuple(filter(_is_yaml, head_files)), base_files), strict=True):
+        tree.mkdir()
+        repository.extract(files, tree)
     changed = repository.changed(since, head) if since else ()
-    return Refs(head, base, since, repository.files(head), base_files, changed, tree)
+    return Refs(head, base, since, head_files, base_files, changed, trees[1], trees[0])
+
+
+def _is_yaml(file: TreeFile) -> bool:
+    return file.mode not in (LINK, MODULE) and file.path.lower().endswith((".yaml", ".yml"))
 
 
 def check_checkout(repository: Repository, head: str) -> None:
@@ -70,27 +79,36 @@ def _tip(repository: Repository, branch: str) -> str:
 # ── Configs ──────────────────────────────────────────────────────────────────────────────────────
 
 
-def known_configs(files: Sequence[TreeFile], root: Path) -> dict[str, tuple[str, ...]]:
+def known_configs(files: Sequence[TreeFile], root: Path, checkout: Path) -> dict[str, tuple[str, ...]]:
     """The training configs among a ref's files, whose content lies below `root`, with the texts in them.
 
-    One whose YAML is broken is a config all the same: reading it for its run says what is wrong.
+    One whose YAML is broken is a config all the same: reading it for its run says what is wrong. A path that
+    is written in full is one in the repository where it leads into the `checkout`.
     """
     found = {}
-    for file in files:
-        if file.mode in (LINK, MODULE) or not file.path.endswith((".yaml", ".yml")):
-            continue
+    for file in filter(_is_yaml, files):
         texts = _texts_of_config(root / file.path)
         if texts is not None:
-            found[file.path] = texts
+            found[file.path] = tuple(in_checkout(text, checkout) for text in texts)
     return found
 
 
+def in_checkout(text: str, checkout: Path) -> str:
+    """A path that is written in full as one in the checkout if it leads there; any other as it is."""
+    if not text.startswith(("/", "~", "..")):
+        return text
+    root = os.path.abspath(checkout)
+    path = os.path.normpath(os.path.join(root, os.path.expanduser(text)))
+    for place, top in ((path, root), (os.path.realpath(path), os.path.realpath(root))):
+        if place == top or place.startswith(f"{top}/"):
+            return os.path.relpath(place, top)
+    return text
+
+
 def _texts_of_config(path: Path) -> tuple[str, ...] | None:
-    try:
-        with path.open("rb") as stream:
-            content = stream.read(MAX_BYTES + 1)
-    except OSError:
-        return None  # deleted in the checkout, or a folder
+    if path.stat().st_size > LARGEST:
+        return ()  # nobody can say
+    content = path.read_bytes()
     if not may_be_config(content):
         return None
     try:
@@ -128,11 +146,12 @@ def read_policy(root: Path, thresholds: Path) -> Policy | None:
 def files_of_policy(policy: Policy, files: Sequence[TreeFile], root: Path) -> frozenset[str]:
     """Task files, their data and corpora: whatever changes what the policy's tasks ask."""
     start = {*policy.include, *(spec.path for spec in policy.tasks if spec.path)}
-    return policy_files(
-        start,
-        {file.path for file in files},
-        lambda path: (root / path).read_bytes()[:MAX_BYTES].decode("utf-8", "replace"),
-    )
+    return policy_files(start, {file.path for file in files}, lambda path: _content(root / path))
+
+
+def _content(path: Path) -> str:
+    """A file's text; "" for what was left out of the base ref's files: a link out of it, a submodule."""
+    return path.read_bytes()[:MAX_BYTES].decode("utf-8", "replace") if path.is_file() else ""
 
 
 def policy_change(

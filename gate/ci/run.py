@@ -16,7 +16,7 @@ from gate.ci.check import Check, CiSetting, check_whole, run_config
 from gate.ci.plan import CiOptions, CiPlan, make_plan
 from gate.ci.record import CI, Posting, begin, read_ci, write_ci, write_posting
 from gate.errors import FAIL, INFRASTRUCTURE, PASS, UNDECIDED, UsageError, as_gate_error
-from gate.github.api import GitHub, PullRequest
+from gate.github.api import GitHub
 from gate.github.events import Runner, read_event, read_runner
 from gate.github.token import Token
 from gate.records import CiRun, ConfigRun, Event, Outcome
@@ -64,7 +64,7 @@ def connect_client(event: Event, runner: Runner, token: Token, seconds: float | 
     from gate.github.transport import Pace
 
     pace = Pace() if seconds is None else Pace(seconds=seconds)
-    return Client(event.repository, token, api_url=runner.api_url, pace=pace)
+    return Client(event.repository, token, api_url=runner.api_url, app_login=runner.app_login, pace=pace)
 
 
 CONNECTED = Effects(connect_client)
@@ -254,8 +254,8 @@ def posting_of(setting: CiSetting) -> Posting:
 def find_pull(event: Event, github: GitHub | None) -> Event:
     """The event with its pull request, where the event does not say it (a fork's `workflow_run`).
 
-    Only an open pull request whose head is the very commit counts: whatever else was pushed meanwhile is
-    another run's.
+    Only an open pull request into the default branch whose head is the very commit counts: whatever else
+    was pushed meanwhile is another run's, and another branch's policy is not the one that judges here.
     """
     if event.kind != "workflow_run" or event.pull or github is None:
         return event
@@ -263,21 +263,16 @@ def find_pull(event: Event, github: GitHub | None) -> Event:
     found = [
         pull
         for pull in github.pulls_of_branch(owner, event.head_ref)
-        if pull.head_sha == event.head_sha and pull.open
+        if pull.head_sha == event.head_sha and pull.open and pull.base_ref == event.base_ref
     ]
-
-    def order(pull: PullRequest) -> tuple[bool, int]:
-        return pull.base_ref != event.base_ref, pull.number
-
     if not found:
         raise UsageError(
-            f"no open pull request has the head {event.head_sha[:12]} (any more): there is nobody to tell",
+            f"no open pull request into {event.base_ref} has the head {event.head_sha[:12]} (any more): "
+            "there is nobody to tell",
             hint="a newer push has a run of its own",
         )
-    pull = min(found, key=order)
-    return replace(
-        event, pull=pull.number, base_sha=pull.base_sha, base_ref=pull.base_ref, labels=pull.labels
-    )
+    pull = min(found, key=lambda pull: pull.number)
+    return replace(event, pull=pull.number, base_sha=pull.base_sha, labels=pull.labels)
 
 
 @contextmanager

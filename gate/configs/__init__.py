@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
@@ -11,6 +12,9 @@ from gate.configs import trl
 from gate.errors import ConfigErrors, Problem
 from gate.records import TrainingConfig
 from gate.yamlfile import YamlFile, load_yaml, shown
+
+# What a text in double quotes may spell a letter with, or leave out.
+_ESCAPE = re.compile(r"\\(?:x([0-9A-Fa-f]{2})|u([0-9A-Fa-f]{4})|U([0-9A-Fa-f]{8})|\r?\n[ \t]*)")
 
 
 class Reader(Protocol):
@@ -71,9 +75,16 @@ def may_be_config(content: bytes) -> bool:
 
 
 def looks_like_config(content: bytes) -> bool:
-    """Whether some line of a file that is no YAML begins with a key that marks a config."""
+    """Whether a file that is no YAML of ours, but perhaps a trainer's, has a key that marks a config,
+    however it is written: in braces, with an anchor, with escapes."""
     marks = "|".join(re.escape(mark) for reader in READERS for mark in reader.MARKS)
-    return re.search(rf"(?m)^[ \t]*[\"']?(?:{marks})[\"']?[ \t]*:".encode(), content) is not None
+    text = _ESCAPE.sub(_unescaped, content.decode("utf-8", "replace"))
+    return re.search(rf"(?<![\w.-])(?:{marks})[\"']?\s*:", text) is not None
+
+
+def _unescaped(found: re.Match[str]) -> str:
+    digits = found[1] or found[2] or found[3]
+    return chr(min(int(digits, 16), sys.maxunicode)) if digits else ""
 
 
 def _foreign(file: YamlFile) -> tuple[str, str] | None:

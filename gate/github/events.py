@@ -107,7 +107,11 @@ def _merge_group(environ: Mapping[str, str], body: _Payload) -> dict[str, Any]:
 
 
 def _workflow_run(environ: Mapping[str, str], body: _Payload) -> dict[str, Any]:
-    """The run that is followed; one for a merge queue counts as such. GitHub names no fork's pull request."""
+    """The run that is followed; one for a merge queue counts as such. GitHub names no fork's pull request.
+
+    Only pull requests into the default branch count: a check is a commit's, and so stands on every pull
+    request of that head, also on one that another branch's policy would have judged.
+    """
     run = body.inside("workflow_run")
     branch = run.text("head_branch")
     found: dict[str, Any] = {
@@ -116,18 +120,20 @@ def _workflow_run(environ: Mapping[str, str], body: _Payload) -> dict[str, Any]:
         "head_repository": run.optional("head_repository").text("full_name") or "unknown/deleted",
         "conclusion": run.text("conclusion"),
     }
-    queued = _QUEUE.fullmatch(branch)
+    queued = _QUEUE.fullmatch(branch) if run.text("event") == "merge_group" else None  # anyone names a branch
     if queued and found["head_repository"] == _repository(environ):
         return {**found, "kind": "merge_group", "pull": int(queued[2]), "base_ref": queued[1], "base_sha": ""}
-    pulls = run.data.get("pull_requests")
-    only = pulls[0] if isinstance(pulls, list) and len(pulls) == 1 else None
-    pull = _Payload(only if isinstance(only, dict) else {}, ())
-    base, number = pull.optional("base"), pull.data.get("number")
+    default, pulls = _default_branch(body), run.data.get("pull_requests")
+    pulls = pulls if isinstance(pulls, list) else []
+    named = [_Payload(each, ()) for each in pulls if isinstance(each, dict)]
+    fitting = [each for each in named if each.optional("base").text("ref") == default]
+    pull = fitting[0] if len(fitting) == 1 else _Payload({}, ())
+    number = pull.data.get("number")
     return {
         **found,
         "pull": number if isinstance(number, int) else 0,
-        "base_sha": _known_sha(base.text("sha")),
-        "base_ref": base.text("ref") or _default_branch(body),
+        "base_sha": _known_sha(pull.optional("base").text("sha")),
+        "base_ref": default,
     }
 
 
@@ -256,6 +262,12 @@ class Runner:
     summary: Path | None = None
     temporary: Path | None = None
     actions: bool = False  # whether this is a step of GitHub Actions
+    app: str = ""  # the slug of the App whose token it is, where it is not Actions' own
+
+    @property
+    def app_login(self) -> str:
+        """The login that an App's token writes under."""
+        return f"{self.app or 'github-actions'}[bot]"
 
     def run_url(self, event: Event) -> str:
         """The page of the event's run; "" for one that no run of Actions made."""
@@ -263,12 +275,16 @@ class Runner:
 
 
 def read_runner(environ: Mapping[str, str]) -> Runner:
-    """The runner of this process's environment."""
+    """The runner of this process's environment. Raises `UsageError`."""
 
     def path(name: str) -> Path | None:
         return Path(environ[name]) if environ.get(name) else None
 
+    app = environ.get("FTGATE_APP", "")
+    if not re.fullmatch(r"[a-z0-9-]{0,100}", app):
+        raise UsageError(f"FTGATE_APP: expected the slug of a GitHub App, got {app[:80]!r}")
     return Runner(
+        app=app,
         api_url=environ.get("GITHUB_API_URL") or Runner().api_url,
         server_url=(environ.get("GITHUB_SERVER_URL") or Runner().server_url).rstrip("/"),
         outputs=path("GITHUB_OUTPUT"),

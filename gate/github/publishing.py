@@ -240,6 +240,7 @@ class _Publisher:
     def _send(self, write: Write) -> None:
         if not write.comment:
             sent = self._github.create_comment(self._publication.pull, write.body)
+            self.login = sent.author or self.login  # else an App of an unknown name would write another one
         elif write.body:
             sent = self._github.update_comment(write.comment, write.body)
         else:

@@ -394,8 +394,11 @@ def test_with_an_app_the_check_is_the_apps(world: World, fork: dict[str, Any]) -
     finally:
         world.runner.variables, world.runner.secrets = {}, {}
     assert job.result == "success", job.log
-    apps = {each.app for each in world.server.state.checks.values() if each.sha == fork["head"]}
-    assert "our-gate" in apps
+    checks = [each for each in world.server.state.checks.values() if each.sha == fork["head"]]
+    posted = {each.name: each.conclusion for each in checks if each.app == "our-gate"}
+    assert posted == {"ftgate": "success", f"ftgate: {CONFIG}": "success"}
+    authors = [each.author for each in world.server.state.comments.values() if each.pull == 5]
+    assert authors.count("our-gate[bot]") == 1
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gate.changes import (
+    MOST_NAMES,
     Changes,
     FileChange,
     Trees,
@@ -130,6 +131,16 @@ def test_patterns(path: str, pattern: str, expected: bool) -> None:
         ("data/a", "data", True),  # a submodule or link that holds what is named
         ("data/*.jsonl", "data/x.jsonl", True),
         ("data/*.jsonl", "data/x.csv", False),
+        ("data/x-?.jsonl", "data/x-1.jsonl", True),
+        ("data/x-[0-9].jsonl", "data/x-1.jsonl", True),
+        ("data/{x,y}.jsonl", "data/y.jsonl", True),
+        ("data/**/x.jsonl", "data/x.jsonl", True),
+        ("**/x.jsonl", "x.jsonl", True),
+        ("other/[xy].jsonl", "data/x.jsonl", False),
+        ("**", "data/x.jsonl", True),
+        ("{% for m in messages %}{{ m }}{% endfor %}", "README.md", False),
+        ('{"a": [1]}', "README.md", False),
+        ("*a" * 50 + "b", "a" * 4000, False),  # at once, whatever the pattern
         (".", "anything", True),
         ("data", "database", False),
     ],
@@ -147,6 +158,13 @@ def test_links_are_followed() -> None:
     assert dependencies(["a"], loop) == {"a", "b"}
     found = find_changes(modified("store/two/x.jsonl"), trees(links=links))
     assert found.changed == (ChangedConfig(A, "data", "store/two/x.jsonl"),)
+
+
+def test_links_without_end_count_as_everything() -> None:
+    """Each of these links makes two names of every one: what cannot be followed is not left out."""
+    links = {f"l{n}{end}": f"l{n + 1}{end}/{deep}" for n in range(60) for end in "ab" for deep in "xy"}
+    endless = {f"d{n}": "d" for n in range(200)} | {"d": "d/d"}
+    assert len(dependencies(["l0a", "d/x", *endless], {**links, **endless})) <= MOST_NAMES
 
 
 def test_names_are_normal_and_stay_inside() -> None:

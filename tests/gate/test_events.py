@@ -138,18 +138,32 @@ def test_a_workflow_run_of_a_fork() -> None:
 
 def test_a_workflow_run_of_the_same_repository() -> None:
     """Its one pull request is in the payload; of two, none is guessed."""
-    pull = {"number": 7, "base": {"sha": BASE, "ref": "dev"}}
+    pull = {"number": 7, "base": {"sha": BASE, "ref": "main"}}
     found = event("workflow_run", run_of(pull_requests=[pull]))
-    assert (found.pull, found.base_sha, found.base_ref) == (7, BASE, "dev")
+    assert (found.pull, found.base_sha, found.base_ref) == (7, BASE, "main")
     assert event("workflow_run", run_of(pull_requests=[pull, pull])).pull == 0
 
 
+def test_a_workflow_run_is_judged_by_the_default_branch_alone() -> None:
+    """A check is a commit's: one under a branch of the author's own would count for the default branch."""
+    lenient = {"number": 8, "base": {"sha": HEAD, "ref": "lenient"}}
+    alone = event("workflow_run", run_of(pull_requests=[lenient]))
+    assert (alone.pull, alone.base_sha, alone.base_ref) == (0, "", "main")
+    pull = {"number": 7, "base": {"sha": BASE, "ref": "main"}}
+    both = event("workflow_run", run_of(pull_requests=[lenient, pull]))
+    assert (both.pull, both.base_sha, both.base_ref) == (7, BASE, "main")
+
+
 def test_a_workflow_run_after_a_merge_queue() -> None:
-    """It is a merge group's; a fork's branch of that name is not."""
-    queue = {"head_branch": f"gh-readonly-queue/main/pr-12-{BASE}"}
-    own = event("workflow_run", run_of(**queue, head_repository={"full_name": "acme/tunes"}))
-    assert (own.kind, own.pull, own.base_ref) == ("merge_group", 12, "main")
+    """It is a merge group's; a branch that somebody gave such a name is not, of a fork or of our own."""
+    own = {"head_repository": {"full_name": "acme/tunes"}}
+    queue = {"event": "merge_group", "head_branch": f"gh-readonly-queue/main/pr-12-{BASE}"}
+    found = event("workflow_run", run_of(**queue, **own))
+    assert (found.kind, found.pull, found.base_ref) == ("merge_group", 12, "main")
     assert event("workflow_run", run_of(**queue)).kind == "workflow_run"
+    forged = {"event": "pull_request", "head_branch": f"gh-readonly-queue/lenient/pr-12-{BASE}"}
+    named = event("workflow_run", run_of(**forged, **own))
+    assert (named.kind, named.base_ref) == ("workflow_run", "main")
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 from ruamel.yaml import YAML
+from runner.expressions import filled
 
 from gate.cli import cli
 from gate.errors import StoreError, UsageError
@@ -166,6 +167,25 @@ def test_labels_branch_and_python_are_put_in(form: Form) -> None:
     assert not re.search(r"\[\[|\]\]", text)
     if form != "forks":
         assert load(files[0].text)["on"]["push"]["branches"] == ["trunk"]
+    assert load(files[0].text)["on"]["pull_request"]["branches"] == ["trunk"]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_only_pull_requests_into_the_default_branch_are_judged(form: Form) -> None:
+    """A check is a commit's. A pull request of the same head into a lenient branch of the author's own, or
+    one that is turned to the default branch afterwards, would bring a green one along."""
+    for document in written(form).values():
+        asked = document["on"].get("pull_request")
+        assert asked is None or asked["branches"] == ["main"]
+
+
+@pytest.mark.parametrize("form", ["trusted", "two-jobs"])
+def test_a_run_by_hand_is_not_the_required_check(form: Form) -> None:
+    """It measures the one config that is named, on any branch's head: green, it would count for all."""
+    (document,) = written(form).values()
+    (name,) = [job["name"] for job in document["jobs"].values() if "verdict" in job.get("name", "")]
+    for event, expected in (("workflow_dispatch", "ftgate by hand"), ("pull_request", "ftgate verdict")):
+        assert filled(name, {"github": {"event_name": event}}) == expected
 
 
 # ── What is refused, chosen, found ───────────────────────────────────────────────────────────────

@@ -143,7 +143,7 @@ def app_token(room: Room, given: Mapping[str, str]) -> dict[str, str]:
         raise Failed("Input required and not supplied: private-key")
     token = f"ghs_app{len(room.tokens)}"
     room.tokens[token] = Identity("our-gate[bot]", "our-gate", {"checks": "write", "pull_requests": "write"})
-    return {"token": token}
+    return {"token": token, "app-slug": "our-gate"}
 
 
 def _only(given: Mapping[str, str], *names: str) -> None:

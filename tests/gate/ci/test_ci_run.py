@@ -14,6 +14,7 @@ from scratch import CONFIG, FILES, POLICY, Ended, Scratch, StubCheck, git, pull_
 
 from gate.ci.plan import CiOptions
 from gate.errors import Interrupted, TrainingError, UsageError
+from gate.records import Mode
 
 LORA, FULL, NEW = "configs/lora.yaml", "configs/full.yaml", "configs/new.yaml"
 EDITED = {LORA: CONFIG.replace("1.0e-3", "2.0e-3")}
@@ -438,13 +439,28 @@ def test_a_forks_pull_request_is_found_by_its_head(scratch: Scratch) -> None:
     assert len(bodies(github)) == 1
 
 
+@pytest.mark.parametrize("mode", ["check", "publish"])
+def test_a_forks_pull_request_into_another_branch_is_not_judged(scratch: Scratch, mode: Mode) -> None:
+    """A check is the commit's: green for a lenient branch it would be green on main's pull request too."""
+    head = scratch.commit({"README.md": "no config changed"})
+    github = github_with(scratch, head, head_repository="eve/tunes", base_ref="lenient")
+    options = CiOptions(mode=mode)
+    if mode == "publish":
+        with pytest.raises(UsageError, match="no open pull request into main"):
+            run_in(scratch, "workflow_run", follow(head), github=github.session(), options=options)
+    else:
+        ended = run_in(scratch, "workflow_run", follow(head), github=github.session(), options=options)
+        assert ended.code == 2
+    assert "success" not in checks(github).values()
+
+
 def test_a_fork_that_pushed_meanwhile_is_told_nothing(scratch: Scratch) -> None:
     """The run is about a commit that no open pull request has as its head any more."""
     head = scratch.commit(EDITED)
     github = github_with(scratch, "d" * 40, head_repository="eve/tunes")
     ended = run_in(scratch, "workflow_run", follow(head), github=github.session())
     assert ended.code == 2
-    assert "no open pull request has the head" in ended.run.error
+    assert "no open pull request into main has the head" in ended.run.error
     assert bodies(github) == []
 
 

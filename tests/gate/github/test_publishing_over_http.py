@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from fake_github import FakeGitHub, Identity, State, serve
@@ -14,6 +15,7 @@ from fake_github.faults import Fault, server_error
 from gate.github.api import Annotation, CheckOutput
 from gate.github.checkruns import Check, CheckRunProgress, ending, external_id, put_check
 from gate.github.client import Client
+from gate.github.events import Runner
 from gate.github.marker import compose
 from gate.github.publishing import Publication, publish
 from gate.github.token import Token
@@ -36,6 +38,35 @@ LOST = {
         Fault("reset", "update_check_run", applied=True),
     ),
 }
+
+
+@pytest.fixture
+def app() -> Iterator[FakeGitHub]:
+    """A GitHub where Actions and an App of the repository's own have tokens."""
+    with serve(State(), {"secret": Identity(), "apps": Identity("our-gate[bot]", "our-gate")}) as running:
+        running.state.open_pull(PULL, HEAD)
+        yield running
+
+
+def test_an_apps_check_and_comment_are_its_own(app: FakeGitHub) -> None:
+    """An App's token publishes beside what Actions announced, and again: one comment, and one check run."""
+    announced = replace(publication(5), pull=0, checks=())
+    announced = replace(announced, aggregate=replace(announced.aggregate, conclusion=None))
+    publish(Client("acme/tunes", Token("secret"), api_url=app.url), announced, wait=lambda _: None)
+    for _ in range(2):
+        login = Runner(app="our-gate").app_login
+        client = Client("acme/tunes", Token("apps"), api_url=app.url, app_login=login)
+        assert publish(client, publication(5), wait=lambda _: None).complete
+    assert [each.author for each in app.state.comments.values()] == ["our-gate[bot]"]
+    own = {each.name: each.conclusion for each in app.state.checks.values() if each.app == "our-gate"}
+    assert own == {"ftgate": "failure", "ftgate: a.yaml": "failure"}
+
+
+def test_an_app_of_an_unknown_name_comments_once(app: FakeGitHub) -> None:
+    """Its first comment says who writes, so that it is no stranger's in the next look."""
+    client = Client("acme/tunes", Token("apps"), api_url=app.url)
+    assert publish(client, publication(5), wait=lambda _: None).comment == "posted"
+    assert len(app.state.comments) == 1
 
 
 def publication(run: int) -> Publication:
