@@ -25,9 +25,8 @@ class Activity:
 def find_activity(event: Event, policy: PullRequestPolicy) -> Activity:
     """What to do about an event where training configs changed.
 
-    A draft is green: GitHub merges no draft, and "ready for review" starts another run; until then the
-    check run stays pending. A missing label is red: without it the pull request could be merged, and a gate
-    that was not run must never count as one that passed.
+    What waits is red: a gate that was not run must never count as one that passed. That holds for a draft
+    too, as whoever marks it ready can merge it before the run that this starts has so much as begun.
     """
     if event.kind != "pull_request":
         return Activity("run")
@@ -37,7 +36,7 @@ def find_activity(event: Event, policy: PullRequestPolicy) -> Activity:
         message = f"not measured yet: the label `{policy.label}` starts it"
         return Activity("wait", message, FAIL)
     if policy.when == "ready" and event.draft:
-        return Activity("wait", "draft: not measured yet; it is measured when it is ready for review")
+        return Activity("wait", "draft: not measured yet; it is measured when it is ready for review", FAIL)
     return Activity("run")
 
 

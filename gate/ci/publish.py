@@ -138,7 +138,7 @@ def make_publication(
 
 
 def pending(outcome: str, exit_code: int) -> bool:
-    """Whether nothing was concluded yet: trained and not measured, or a draft."""
+    """Whether nothing was concluded yet: an announcement's "trained, not yet measured"."""
     return outcome == "undecided" and exit_code == 0
 
 
@@ -203,8 +203,10 @@ def numbers_of(views: Mapping[str, View], posting: Posting) -> Numbers:
 def _context(run: CiRun, posting: Posting, runner: Runner) -> PullContext:
     from gate.report.sections import PullContext
 
+    url = runner.run_url(run.event)
     return PullContext(
-        url=runner.run_url(run.event),
+        url=url,
+        artifact_url=url and f"{url}#artifacts",  # the upload comes after this: the page lists it
         previous=posting.previous,
         spent=posting.spent / HOUR,
         policy_path=posting.policy_path,

@@ -146,6 +146,11 @@ def publish_finished(options: CiOptions, token: Token, shell: Shell, effects: Ef
         )
     else:
         run = read_ci(options.run_dir)
+        if run.runs and run.exit_code != worst(each.exit_code for each in run.runs):
+            raise UsageError(
+                f"{options.run_dir} contradicts itself: {run.exit_code} is not the worst of its configs",
+                hint="publish what a run of `ftgate ci` left, as it left it",
+            )
         if (run.event.repository, run.event.head_sha) != (event.repository, event.head_sha):
             raise UsageError(
                 f"{options.run_dir} is about {run.event.head_sha[:12]}, this event about "

@@ -292,14 +292,14 @@ def test_nothing_changed_is_green_in_a_line(world: World, recorded: JobRun) -> N
 
 
 def test_a_draft_waits_until_it_is_ready(world: World, recorded: JobRun) -> None:
-    """Nothing is trained for a draft; its check run is pending, and GitHub merges no draft."""
+    """Nothing is trained for a draft; it is red until it is ready and measured."""
     head = world.commit("three", "draft", **{CONFIG: world.config(HARMFUL, max_steps=3)})
     world.open(3, head, "three", draft=True)
     before = trainings(world, "verdict")
     job = world.run("trusted", world.pull(3)).jobs["verdict"]
-    assert job.result == "success", job.log
+    assert job.result == "failure", job.log
     assert "draft" in job.log
-    assert world.checks(head).get("ftgate", ("", None))[1] is None
+    assert world.checks(head)["ftgate"] == ("completed", "failure")
     assert trainings(world, "verdict") == before
 
 

@@ -18,7 +18,7 @@ READY, LABEL, EVERY = (PullRequestPolicy(when=when) for when in ("ready", "label
     ("event", "policy", "kind", "code"),
     [
         ({}, READY, "run", 0),
-        ({"draft": True}, READY, "wait", 0),
+        ({"draft": True}, READY, "wait", 1),
         ({"draft": True}, EVERY, "run", 0),
         ({"draft": True}, LABEL, "wait", 1),
         ({}, LABEL, "wait", 1),
@@ -36,7 +36,7 @@ READY, LABEL, EVERY = (PullRequestPolicy(when=when) for when in ("ready", "label
     ],
 )
 def test_what_to_do(event: dict[str, Any], policy: PullRequestPolicy, kind: str, code: int) -> None:
-    """What is not measured though it could be merged is red; a draft cannot be merged."""
+    """What is not measured is red: a draft, too, can be made ready and merged before the next run begins."""
     found = find_activity(replace(EVENT, **event), policy)
     assert (found.kind, found.exit_code) == (kind, code)
     assert bool(found.message) is (kind != "run")

@@ -57,7 +57,7 @@ def test_a_draft_is_light_too(tmp_path: Path) -> None:
     scratch = Scratch(tmp_path / "repo")
     head = scratch.commit({"configs/new.yaml": CONFIG})
     code, said, _ = ci(scratch, tmp_path / "runner", pull_payload(scratch, head, draft=True))
-    assert code == 0, said
+    assert code == 1, said
     assert "draft: not measured yet" in said
     assert "loaded: []" in said
 

@@ -122,6 +122,16 @@ def test_before_anything_was_measured_the_check_is_pending(place: Place) -> None
     assert place.checks["ftgate"][0] == "success"
 
 
+def test_a_result_that_contradicts_itself_is_not_published(place: Place) -> None:
+    """A green whole over a blocked config: refused, nothing posted."""
+    assert place.judge(0.0) == 1
+    run = read_ci(place.folder / "run")
+    write_ci(place.folder / "run", replace(run, outcome="pass", exit_code=0))
+    with pytest.raises(UsageError, match="contradicts itself"):
+        place.publish()
+    assert place.checks == {}
+
+
 def test_where_no_config_changed_nobody_is_asked_to_measure(place: Place) -> None:
     """The announcement looks itself: green at once for a README, with no comment; a checkout that is not the
     event's tells nothing, and stays pending."""

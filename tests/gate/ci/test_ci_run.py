@@ -180,13 +180,13 @@ def test_githubs_merge_commit_may_be_checked_out(scratch: Scratch) -> None:
 @pytest.mark.parametrize(
     ("draft", "policy", "code", "words"),
     [
-        (True, "", 0, "draft: not measured yet"),
+        (True, "", 1, "draft: not measured yet"),
         (False, "pull_request: {when: label}\n", 1, "the label `ftgate` starts it"),
         (True, "pull_request: {when: every-push}\n", 0, ""),
     ],
 )
 def test_drafts_and_labels(tmp_path: Path, draft: bool, policy: str, code: int, words: str) -> None:
-    """What waits is not measured; its check run stays pending (a draft) or is red (it could be merged)."""
+    """What waits is not measured; its job and its check run are red: it could be merged within seconds."""
     scratch = Scratch(tmp_path / "repo", {**FILES, "thresholds.yaml": POLICY + policy})
     head = scratch.commit(EDITED)
     github = github_with(scratch, head, draft=draft)
@@ -196,7 +196,7 @@ def test_drafts_and_labels(tmp_path: Path, draft: bool, policy: str, code: int, 
     assert bool(ended.stub.asked) is not bool(words)
     assert any(words in said for said in ended.said) or not words
     if words:
-        assert checks(github) == {"ftgate": None if draft else "failure"}
+        assert checks(github) == {"ftgate": "failure"}
         assert ended.outputs()["outcome"] == "undecided"
 
 
