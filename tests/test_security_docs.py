@@ -30,6 +30,7 @@ ATTACKS = (
     "rename the config out of the glob",
     "disguise a config, its data or its base model",
     "be judged for another branch",
+    "have a green check taken over",
     "delete the config",
 )
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
-from gate.errors import FAIL, PASS
-from gate.records import Event, PullRequestPolicy
+from gate.errors import FAIL, PASS, UNDECIDED
+from gate.records import CiRun, ConfigRun, Event, Outcome, PullRequestPolicy
 
 Kind = Literal["run", "wait", "nothing"]
+
+NONE_CHANGED = "no training config changed: nothing to measure"
+OUTCOMES: dict[int, Outcome] = {PASS: "pass", FAIL: "fail", UNDECIDED: "undecided"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,3 +58,16 @@ _BADNESS = (130, 3, 2, 1, 4, 0)
 def worst(codes: Iterable[int]) -> int:
     """The exit code of a run whose configs ended with `codes`; one that nobody knows is an error."""
     return min((code if code in _BADNESS else 3 for code in codes), key=_BADNESS.index, default=PASS)
+
+
+def concluded(run: CiRun, runs: Sequence[ConfigRun]) -> CiRun:
+    """The run with its configs' runs: it is as bad as the worst."""
+    code = worst(each.exit_code for each in runs)
+    waiting = code == PASS and any(each.outcome == "undecided" for each in runs)
+    outcome: Outcome = "undecided" if waiting else OUTCOMES.get(code, "error")
+    return replace(run, runs=tuple(runs), outcome=outcome, exit_code=code)
+
+
+def pending(outcome: str, exit_code: int) -> bool:
+    """Whether nothing was concluded yet: an announcement's "not yet measured"."""
+    return outcome == "undecided" and exit_code == 0

@@ -54,7 +54,10 @@ def check_name(path: str) -> str:
 
 
 def earlier_heads(github: GitHub, event: Event) -> tuple[str, ...]:
-    """The heads whose runs may be about the same inputs: this one, the one before it, the comment's."""
+    """The heads whose runs may be about the same inputs: this one, the one before it, the comment's; for a
+    merge queue's commit this one and the pull request's own."""
+    if event.kind == "merge_group":
+        return tuple(dict.fromkeys((event.head_sha, github.pull(event.pull).head_sha)))
     marked = standing(github, event.pull)
     heads = (event.head_sha, event.before_sha, marked.marker.head if marked else "")
     return tuple(dict.fromkeys(head for head in heads if head))
@@ -115,9 +118,16 @@ def outdated(seen: Sequence[Sequence[Seen]], inputs: Sequence[str]) -> tuple[int
 
 
 def await_end(
-    github: GitHub, seen: Seen, path: str, run_id: int, *, clock: Clock, wait: Callable[[float], None]
+    github: GitHub,
+    seen: Seen,
+    path: str,
+    run_id: int,
+    *,
+    clock: Clock,
+    wait: Callable[[float], None],
+    silent: float = SILENT,
 ) -> Seen | None:
-    """The check run once it has ended; None where it seems dead or takes too long."""
+    """The check run once it has ended; None where it seems dead (`silent` seconds) or takes too long."""
     began = moved = clock()
     shown = (seen.check.title, seen.check.summary)
     while True:
@@ -127,6 +137,6 @@ def await_end(
             return now
         if (now.check.title, now.check.summary) != shown:
             shown, moved = (now.check.title, now.check.summary), clock()
-        if clock() - moved > SILENT or clock() - began > PATIENCE:
+        if clock() - moved > silent or clock() - began > PATIENCE:
             return None
         wait(POLL)

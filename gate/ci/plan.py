@@ -8,6 +8,7 @@ from pathlib import Path
 
 from gate.changes import Changes, Trees, all_configs, find_changes, narrowed
 from gate.ci.check import CiSetting
+from gate.ci.record import Posting
 from gate.ci.refs import (
     Refs,
     base_models,
@@ -159,3 +160,13 @@ def _sayable(changes: Changes) -> Changes:
         for each in changes.changed
     )
     return Changes(tuple(named), tuple(map(printable, changes.deleted)))
+
+
+def posting_of(setting: CiSetting) -> Posting:
+    """What the comment takes from the base ref: where the policy lies, and the team's template."""
+    posting = Posting(policy_path=setting.thresholds.as_posix())
+    template = setting.policy.pull_request.template
+    if not template:
+        return posting
+    source = (setting.base_tree / template).read_text("utf-8", "replace")
+    return replace(posting, template_path=template, template=source)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gate.ci.activity import comments, worst
+from gate.ci.activity import comments, pending, worst
 from gate.ci.attach import check_name
 from gate.ci.record import Posting, read_posting, read_views, write_posting
 from gate.configs import load_config
@@ -135,11 +135,6 @@ def make_publication(
         checks=tuple(checks),
         comment="on-failure" if quiet and comment == "always" else comment,
     )
-
-
-def pending(outcome: str, exit_code: int) -> bool:
-    """Whether nothing was concluded yet: an announcement's "trained, not yet measured"."""
-    return outcome == "undecided" and exit_code == 0
 
 
 def _conclusion(config: ConfigRun, fail_on_undecided: bool) -> Conclusion | None:

@@ -6,20 +6,21 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from gate.ci.activity import find_activity, worst
+from gate.ci.activity import NONE_CHANGED, concluded, find_activity, pending, worst
+from gate.ci.announce import announced
 from gate.ci.check import Check, CiSetting, check_whole, run_config
-from gate.ci.plan import CiOptions, CiPlan, make_plan
-from gate.ci.record import CI, Posting, begin, read_ci, write_ci, write_posting
+from gate.ci.plan import CiOptions, CiPlan, make_plan, posting_of
+from gate.ci.record import CI, begin, read_ci, write_ci, write_posting
 from gate.errors import FAIL, INFRASTRUCTURE, PASS, UNDECIDED, UsageError, as_gate_error
 from gate.github.api import GitHub
 from gate.github.events import Runner, read_event, read_runner
 from gate.github.token import Token
-from gate.records import CiRun, ConfigRun, Event, Outcome
+from gate.records import CiRun, ConfigRun, Event
 from gate.repository import Repository
 from gate.shell import Shell
 
@@ -35,8 +36,6 @@ TRUST = {
     "publish": "",
 }
 LONGEST_LINE = 1_000  # characters of what the terminal says
-NONE_CHANGED = "no training config changed: nothing to measure"
-OUTCOMES: dict[int, Outcome] = {PASS: "pass", FAIL: "fail", UNDECIDED: "undecided"}
 
 PROGRESS_SECONDS = 20.0
 """How long a training waits for GitHub to take its progress."""
@@ -129,6 +128,7 @@ def publish_finished(options: CiOptions, token: Token, shell: Shell, effects: Ef
     """`--mode publish`: post what the judge job left in `run_dir`, from the job that alone holds the token.
 
     No folder at all is an announcement, see `announced`; a folder without a result is a judge that broke off.
+    Where nothing was concluded the job is red, unless another run is to judge (a fork's `workflow_run`).
     Raises `UsageError` where the result is another commit's.
     """
     runner, event = read_runner(shell.environ), read_event(shell.environ)
@@ -138,7 +138,7 @@ def publish_finished(options: CiOptions, token: Token, shell: Shell, effects: Ef
     event = find_pull(event, github)
     run = CiRun(event, "publish", created=shell.now(), trust=EDITABLE)
     if not options.run_dir.exists():
-        run = announced(run, options, runner)
+        run = announced(run, options, runner, github, shell, effects.wait)
     elif not (options.run_dir / CI).is_file():
         hint = "look at the judge job's log"
         run = replace(
@@ -163,22 +163,9 @@ def publish_finished(options: CiOptions, token: Token, shell: Shell, effects: Ef
                 hint="a judge without a token knows the default branch alone",
             )
         run = replace(run, event=event)
-    return tell(run, options, runner, github, shell, effects)
-
-
-def announced(run: CiRun, options: CiOptions, runner: Runner) -> CiRun:
-    """What can be said before anything was measured: pending, or that no config changed.
-
-    Pending too where that cannot be found out here; the judge job then says why.
-    """
-    try:
-        with tempfile.TemporaryDirectory(prefix="ftgate-", dir=runner.temporary) as room:
-            plan = make_plan(run.event, options, Repository(Path()), Path(room))
-    except UsageError:
-        plan = None
-    if plan is None or plan.changes.changed or plan.setting is None:
-        return replace(run, outcome="undecided", message="trained, not yet measured")
-    return replace(run, deleted=plan.changes.deleted, policy=plan.policy, message=NONE_CHANGED)
+    code = tell(run, options, runner, github, shell, effects)
+    waits = pending(run.outcome, run.exit_code) and event.kind != "workflow_run"
+    return FAIL if waits else code
 
 
 def measure(
@@ -236,24 +223,6 @@ def run_all(
         watch.ended(ended)
         found.append(ended)
     return tuple(found)
-
-
-def concluded(run: CiRun, runs: Sequence[ConfigRun]) -> CiRun:
-    """The run with its configs' runs: it is as bad as the worst."""
-    code = worst(each.exit_code for each in runs)
-    waiting = code == PASS and any(each.outcome == "undecided" for each in runs)
-    outcome: Outcome = "undecided" if waiting else OUTCOMES.get(code, "error")
-    return replace(run, runs=tuple(runs), outcome=outcome, exit_code=code)
-
-
-def posting_of(setting: CiSetting) -> Posting:
-    """What the comment takes from the base ref: where the policy lies, and the team's template."""
-    posting = Posting(policy_path=setting.thresholds.as_posix())
-    template = setting.policy.pull_request.template
-    if not template:
-        return posting
-    source = (setting.base_tree / template).read_text("utf-8", "replace")
-    return replace(posting, template_path=template, template=source)
 
 
 def find_pull(event: Event, github: GitHub | None) -> Event:

@@ -10,7 +10,18 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gate.ci.attach import Seen, await_end, check_name, choose, earlier_heads, look, outdated, verdict_of
+from gate.ci.attach import (
+    SILENT,
+    Choice,
+    Seen,
+    await_end,
+    check_name,
+    choose,
+    earlier_heads,
+    look,
+    outdated,
+    verdict_of,
+)
 from gate.ci.check import Check, CiSetting, digest_inputs, folder_name
 from gate.errors import GitHubError, Interrupted, StoreError
 from gate.github.api import CheckOutput, GitHub
@@ -38,6 +49,8 @@ class Watch:
     shell: Shell
     url: str
     wait: Callable[[float], None]
+    measures: bool = True  # False: nothing is measured here, so what the store has helps nobody
+    silent: float = SILENT  # seconds without a sign of life after which no run is waited for
     inputs: dict[str, str] = field(default_factory=dict)  # config -> digest
     seen: dict[str, tuple[Seen, ...]] = field(default_factory=dict)
     check_runs: dict[str, int] = field(default_factory=dict)
@@ -45,12 +58,28 @@ class Watch:
 
     def start(self, changes: Sequence[ChangedConfig]) -> None:
         """Look what older runs do for these configs, end those that are about other inputs, show this one."""
+        self.look_back(changes)
+        self.show()
+
+    def look_back(self, changes: Sequence[ChangedConfig]) -> None:
+        """Look what older runs do for these configs, and end those of this pull request that are outdated."""
         self.inputs = {change.path: digest_inputs(change, self.setting) for change in changes}
+        if self.github is None or self.event.kind not in ("pull_request", "merge_group"):
+            return
+        try:
+            heads = earlier_heads(self.github, self.event)
+            self.seen = {path: look(self.github, heads, path, self.event.run_id) for path in self.inputs}
+            ends = outdated(list(self.seen.values()), list(self.inputs.values()))
+            for run_id in ends if self.event.kind == "pull_request" else ():
+                self.github.cancel_run(run_id)
+        except GitHubError as error:
+            self.shell.warn(f"GitHub does not say all of older runs: {error.message}")
+
+    def show(self) -> None:
+        """A check run in progress for each config."""
         if self.github is None:
             return
         try:
-            if self.event.kind == "pull_request":
-                self._look(self.github)
             app = app_of(self.github.login())
             for path, inputs in self.inputs.items():
                 self.check_runs[path] = put_check(
@@ -59,12 +88,6 @@ class Watch:
         except GitHubError as error:
             self.shell.warn(f"GitHub shows no progress of this run: {error.message}")
 
-    def _look(self, github: GitHub) -> None:
-        heads = earlier_heads(github, self.event)
-        self.seen = {path: look(github, heads, path, self.event.run_id) for path in self.inputs}
-        for run_id in outdated(list(self.seen.values()), list(self.inputs.values())):
-            github.cancel_run(run_id)
-
     def _running(self, path: str, inputs: str) -> CheckState:
         number = external_id(self.event.run_id, self.event.run_attempt, inputs)
         output = CheckOutput(RUNNING.title, "Trains, measures and judges this config.")
@@ -72,17 +95,20 @@ class Watch:
 
     # ── Older runs ───────────────────────────────────────────────────────────────────────────────
 
+    def choice(self, change: ChangedConfig) -> Choice:
+        """What to do about a config; `attach` does it."""
+        inputs = self.inputs[change.path]
+        again = self.event.run_attempt > 1
+        return choose(self.seen.get(change.path, ()), inputs, stored=self._stored(inputs), again=again)
+
     def attach(self, change: ChangedConfig) -> ConfigRun | None:
         """The config's result where an older run of the same inputs has it: waited for, or taken over.
 
         None where it is to be run here: also after a wait, as the store then has everything.
         """
         path, inputs = change.path, self.inputs[change.path]
-        if self.github is None or not self.seen.get(path):
-            return None
-        again = self.event.run_attempt > 1
-        choice = choose(self.seen[path], inputs, stored=self._stored(inputs), again=again)
-        if choice.seen is None:
+        choice = self.choice(change)
+        if self.github is None or choice.seen is None:
             return None
         seen: Seen | None = choice.seen
         if choice.kind == "wait":
@@ -95,6 +121,7 @@ class Watch:
                     self.event.run_id,
                     clock=self.shell.clock,
                     wait=self.wait,
+                    silent=self.silent,
                 )
             except GitHubError:
                 return None
@@ -114,7 +141,7 @@ class Watch:
                 self.shell.warn(error.message)
 
     def _stored(self, inputs: str) -> bool:
-        return self._note(inputs).is_file()
+        return self.measures and self._note(inputs).is_file()
 
     def _note(self, inputs: str) -> Path:
         """A mark in this pull request's place of the store: a hint that running again is quick."""

@@ -458,6 +458,31 @@ def test_a_config_renamed_out_of_the_glob_is_still_one(hostile: dict[str, Any]) 
     assert verdict_of(hostile["judge"])["outcome"] == "fail"
 
 
+@pytest.mark.parametrize(
+    ("number", "rate", "result"), [(8, HARMLESS / 8, "success"), (9, HARMFUL, "failure")]
+)
+def test_in_two_jobs_a_readme_commit_takes_the_verdict_over(
+    world: World, recorded: JobRun, number: int, rate: float, result: str
+) -> None:
+    """On machines that keep nothing: no job trains or measures again, and the required job ends as before."""
+    branch = f"carried-{number}"
+    head = world.commit(branch, "rate", **{CONFIG: world.config(rate)})
+    world.open(number, head, branch)
+    first = world.run("two-jobs", world.pull(number, action="opened"))
+    assert (first.jobs["train"].result, first.jobs["judge"].result) == ("success", result)
+    readme = world.commit(branch, "words", **{"README.md": f"words of {number}"})
+    world.server.state.push(number, readme)
+    second = world.run("two-jobs", world.pull(number, before=head))
+    assert second.jobs["look"].outputs["outcome"] == ("pass" if result == "success" else "fail")
+    assert second.jobs["train"].result == "skipped"
+    judge = second.jobs["judge"]
+    assert judge.result == result, judge.log
+    assert [step.outcome for step in judge.steps[:4]] == ["success", "skipped", "skipped", result]
+    assert world.checks(readme)["ftgate"] == ("completed", result)
+    assert world.checks(readme)[f"ftgate: {CONFIG}"] == ("completed", result)
+    assert "carried over" in world.comment(number)
+
+
 def test_a_model_that_was_never_handed_over_is_red(world: World, recorded: JobRun) -> None:
     """The training job failed: the judge runs all the same, cannot measure, and says so."""
     head = world.commit("seven", "broken", **{CONFIG: world.config(HARMLESS, dataset_name="data/none")})

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 from ruamel.yaml import YAML
-from runner.expressions import filled
+from runner.expressions import condition, filled
 
 from gate.cli import cli
 from gate.errors import StoreError, UsageError
@@ -130,6 +130,31 @@ def test_a_required_check_is_never_skipped() -> None:
     """GitHub counts a skipped job as passed, so the verdict's job has no condition that can be false."""
     assert "if" not in written("trusted")["ftgate.yml"]["jobs"]["verdict"]
     assert written("two-jobs")["ftgate.yml"]["jobs"]["judge"]["if"] == "always()"
+
+
+@pytest.mark.parametrize("outcome", ["pass", "fail", "undecided", "error", ""])
+def test_two_jobs_train_and_judge_whatever_has_no_verdict(outcome: str) -> None:
+    """Missing, undecided or broken: trained and measured. Taken over: neither, and the publish step, which
+    looks itself, ends the required job."""
+    jobs = written("two-jobs")["ftgate.yml"]["jobs"]
+    context = {"needs": {"look": {"outputs": {"outcome": outcome} if outcome else {}}}}
+    states = {"cancelled": lambda: False, "success": lambda: True}
+    measures = outcome not in ("pass", "fail")
+    assert condition(jobs["train"]["if"], context, states) is measures
+    steps = {step.get("id") or step["uses"].partition("@")[0]: step for step in jobs["judge"]["steps"]}
+    for name in ("judge", "actions/download-artifact"):
+        assert condition(steps[name]["if"], context, states) is measures
+    published = next(step for step in jobs["judge"]["steps"] if step.get("with", {}).get("mode") == "publish")
+    assert condition(published["if"], context, states)
+    assert "continue-on-error" not in published
+    assert jobs["judge"]["needs"] == ["look", "train"]
+
+
+def test_the_job_that_looks_runs_nothing_of_the_pull_request() -> None:
+    """A checkout without credentials and one step of ours, which publishes: nothing is trained there."""
+    steps = written("two-jobs")["ftgate.yml"]["jobs"]["look"]["steps"]
+    assert [step["uses"].partition("@")[0] for step in steps] == ["actions/checkout", "owner/ftgate"]
+    assert steps[1]["with"]["mode"] == "publish"
 
 
 def test_publishing_is_serialised_and_never_cancelled() -> None:

@@ -111,12 +111,12 @@ def test_the_job_says_it_once(place: Place) -> None:
 
 
 def test_before_anything_was_measured_the_check_is_pending(place: Place) -> None:
-    """No folder: trained, not yet measured; there is no comment, and nothing is green."""
+    """No folder: not yet measured; there is no comment, the job is red, and nothing is green."""
     code, said = place.publish()
-    assert (code, place.bodies) == (0, [])
+    assert (code, place.bodies) == (1, [])
     assert place.checks["ftgate"][0] is None
     assert "not yet measured" in str(place.checks["ftgate"][1])
-    assert "trained, not yet measured" in said
+    assert "not yet measured" in said
     place.judge()
     place.publish()
     assert place.checks["ftgate"][0] == "success"
@@ -134,14 +134,14 @@ def test_a_result_that_contradicts_itself_is_not_published(place: Place) -> None
 
 def test_where_no_config_changed_nobody_is_asked_to_measure(place: Place) -> None:
     """The announcement looks itself: green at once for a README, with no comment; a checkout that is not the
-    event's tells nothing, and stays pending."""
+    event's tells nothing: pending, and red."""
     place.scratch.checkout("main")
     place.scratch.checkout("-bdocs")
     head = place.scratch.commit({"README.md": "better words"})
     place.github.state.open_pull(8, head, place.scratch.base)
     payload = pull_payload(place.scratch, head, number=8) | {"number": 8}
     place.scratch.checkout("main")
-    assert place.publish(payload=payload)[0] == 0
+    assert place.publish(payload=payload)[0] == 1
     assert place.checks["ftgate"][0] is None
     place.scratch.checkout("docs")
     assert place.publish(payload=payload) == (0, ["no training config changed: nothing to measure"])

@@ -1,0 +1,102 @@
+"""What can be said before anything was measured: nothing to measure, a finished run's verdict, or not yet.
+
+In the form two-jobs this runs first, in a job that holds the token and runs nothing of the pull request, and
+again in the job whose check is required. So a verdict is taken over only where it is plainly this one's: in
+doubt everything is measured again.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from gate.changes import texts_of
+from gate.ci.activity import NONE_CHANGED, concluded, find_activity
+from gate.ci.check import CiSetting, find_block, read_config
+from gate.ci.plan import CiOptions, CiPlan, make_plan, posting_of
+from gate.ci.record import begin, write_ci, write_posting
+from gate.ci.watch import Watch
+from gate.errors import ConfigErrors, UsageError
+from gate.github.api import GitHub
+from gate.github.events import Runner
+from gate.records import ChangedConfig, CiRun
+from gate.repository import Repository
+from gate.shell import Shell
+from gate.yamlfile import load_yaml
+
+LONGEST_WAIT = 2 * 3600.0
+"""Seconds that another run is waited for. Its training has no token to show a sign of life with."""
+
+
+def announced(
+    run: CiRun,
+    options: CiOptions,
+    runner: Runner,
+    github: GitHub,
+    shell: Shell,
+    wait: Callable[[float], None],
+) -> CiRun:
+    """The run as it stands: green where no config changed, with the verdicts of a finished run where every
+    changed config has one of the same inputs, else pending. Waits for a run of the same inputs that is on,
+    and cancels one of others.
+
+    Pending too where that cannot be found out here; the judge job then says why.
+    """
+    said = "trained, not yet measured" if run.event.kind == "workflow_run" else "not yet measured"
+    waiting = replace(run, outcome="undecided", message=said)
+    try:
+        with tempfile.TemporaryDirectory(prefix="ftgate-", dir=runner.temporary) as room:
+            plan = make_plan(run.event, options, Repository(Path()), Path(room))
+            if plan.setting is None or plan.error is not None:
+                return waiting
+            run = replace(run, deleted=plan.changes.deleted, policy=plan.policy)
+            if not plan.changes.changed:
+                return replace(run, message=NONE_CHANGED)
+            url = runner.run_url(run.event)
+            watch = Watch(
+                github, None, run.event, plan.setting, shell, url, wait, measures=False, silent=LONGEST_WAIT
+            )
+            return taken_over(run, plan, plan.setting, options, watch) or waiting
+    except UsageError:
+        return waiting
+
+
+def taken_over(
+    run: CiRun, plan: CiPlan, setting: CiSetting, options: CiOptions, watch: Watch
+) -> CiRun | None:
+    """The run with the verdicts that older runs have for all of its configs, kept in the run's folder; None
+    if one is missing."""
+    changed = plan.changes.changed
+    if run.event.kind == "workflow_run" or find_activity(run.event, plan.asked).kind != "run":
+        return None
+    watch.look_back(changed)
+    kinds = {watch.choice(change).kind for change in changed}
+    if kinds != {"carry"}:
+        watch.show()  # a newer push sees what is on
+    if "run" in kinds or not all(seen_whole(change, setting) for change in changed):
+        return None
+    carried = [ended for ended in map(watch.attach, changed) if ended is not None]
+    if len(carried) < len(changed):
+        return None
+    begin(options.run_dir)
+    write_posting(options.run_dir, posting_of(setting))
+    run = concluded(run, carried)
+    write_ci(options.run_dir, run)
+    return run
+
+
+def seen_whole(change: ChangedConfig, setting: CiSetting) -> bool:
+    """Whether the digest of a config's inputs says here all that its result depends on, and it may run.
+
+    What a config names outside of the checkout lies on the machine that trains, and may have changed there.
+    Which base models are agreed to is no input of a result, and may have changed on the base ref.
+    """
+    try:
+        texts = texts_of(load_yaml(Path(change.path), version="1.1").data)
+        config = read_config(change, trains=False)
+    except ConfigErrors:
+        return False
+    outside = any(text.startswith(("/", "~", "..", "file:")) for text in texts)
+    return not outside and find_block(change, config, setting) is None
