@@ -145,27 +145,31 @@ def publish_finished(options: CiOptions, token: Token, shell: Shell, effects: Ef
             run, outcome="error", exit_code=INFRASTRUCTURE, error="the judge job left no result", hint=hint
         )
     else:
-        run = read_ci(options.run_dir)
-        if run.runs and run.exit_code != worst(each.exit_code for each in run.runs):
-            raise UsageError(
-                f"{options.run_dir} contradicts itself: {run.exit_code} is not the worst of its configs",
-                hint="publish what a run of `ftgate ci` left, as it left it",
-            )
-        if (run.event.repository, run.event.head_sha) != (event.repository, event.head_sha):
-            raise UsageError(
-                f"{options.run_dir} is about {run.event.head_sha[:12]}, this event about "
-                f"{event.head_sha[:12]}",
-                hint="publish what this run's own judge job left",
-            )
-        if event.pull and run.event.base_ref != event.base_ref:
-            raise UsageError(
-                f"judged by the policy of {run.event.base_ref}, but it goes into {event.base_ref}",
-                hint="a judge without a token knows the default branch alone",
-            )
-        run = replace(run, event=event)
+        run = left_by_judge(options.run_dir, event)
     code = tell(run, options, runner, github, shell, effects)
     waits = pending(run.outcome, run.exit_code) and event.kind != "workflow_run"
     return FAIL if waits else code
+
+
+def left_by_judge(run_dir: Path, event: Event) -> CiRun:
+    """The judge job's result. Raises `UsageError` where it is not this event's, or not as it was left."""
+    run = read_ci(run_dir)
+    if run.runs and run.exit_code != worst(each.exit_code for each in run.runs):
+        raise UsageError(
+            f"{run_dir} contradicts itself: {run.exit_code} is not the worst of its configs",
+            hint="publish what a run of `ftgate ci` left, as it left it",
+        )
+    if (run.event.repository, run.event.head_sha) != (event.repository, event.head_sha):
+        raise UsageError(
+            f"{run_dir} is about {run.event.head_sha[:12]}, this event about {event.head_sha[:12]}",
+            hint="publish what this run's own judge job left",
+        )
+    if event.pull and run.event.base_ref != event.base_ref:
+        raise UsageError(
+            f"judged by the policy of {run.event.base_ref}, but it goes into {event.base_ref}",
+            hint="a judge without a token knows the default branch alone",
+        )
+    return replace(run, event=event)
 
 
 def measure(
