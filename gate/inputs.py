@@ -10,8 +10,9 @@ from pathlib import Path
 from gate.environment import find_device, installed_versions
 from gate.errors import ConfigErrors, ModelError, Problem, UsageError
 from gate.fetch import fetch_dataset, fetch_model
+from gate.keys import recipe_digest
 from gate.models import base_in_doubt, check_adapter_fits, check_same_family, inspect_model
-from gate.records import Dataset, ModelRef, TrainingConfig
+from gate.records import Dataset, ModelRef, Plan, TrainingConfig
 from gate.scoring import prove_finite, prove_weights
 from gate.store import dataset_digest, training_key
 
@@ -111,6 +112,24 @@ def key_of_training(
             digests[f"{name}: {value}"] = dataset_digest(Path(value))
     wide = replace(config, environment=tuple(sorted({*config.environment, *env_names})))
     return training_key(wide, base, digests, installed_versions(), training_device(config), environ)
+
+
+def order_inputs(plan: Plan, tuned: ModelRef) -> str:
+    """The digest of what is judged, by which its documents are drawn in one order: the base, and the
+    training config as a recipe with its data; without a config, the tuned model.
+
+    Neither the policy nor where files lie is part of it, and a config that is trained again keeps its order.
+    The tasks are part of each block's name.
+    """
+    if plan.config is None:
+        return recipe_digest(None, plan.base, {"tuned": tuned.digest})
+    data = {}
+    for number, each in enumerate(plan.config.datasets):
+        here = os.path.exists(each.name) and not each.revision
+        data[str(number)] = (
+            dataset_digest(Path(each.name)) if here else f"{each.hub or each.name} {each.revision}"
+        )
+    return recipe_digest(plan.config, plan.base, data)
 
 
 def training_device(config: TrainingConfig) -> str:

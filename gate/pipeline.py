@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from gate.configs import load_config
 from gate.environment import describe_environment, find_device, provenance
 from gate.errors import ConfigErrors, GateError, UsageError, as_gate_error, together
-from gate.inputs import doubts, find_base, find_data, find_tuned, key_of_training, prove
+from gate.inputs import doubts, find_base, find_data, find_tuned, key_of_training, order_inputs, prove
 from gate.judging import judge_measurements
 from gate.plan import build_plan
 from gate.policy import load_policy
@@ -228,7 +228,8 @@ def measure_models(
 
     session = ModelSession(plan.base, tuned.model, evaluation, run.policy.trust, bits)
     with run.options.at_policy(), session:
-        measured = measure(tasks, session, run.store, evaluation, replace(shell, warn=warn))
+        aside, inputs = replace(shell, warn=warn), order_inputs(plan, tuned.model)
+        measured = measure(tasks, session, run.store, evaluation, aside, run.policy, inputs)
         settings = session.settings
     run.folder.write_measurements(measured.measurements)
     run.folder.write_record(ENVIRONMENT, describe_environment(find_device(evaluation.device)))
@@ -242,6 +243,7 @@ def measure_models(
         salt=run.store.salt,
         created=shell.now(),
         warnings=(*plan.warnings, *heard),
+        order_digest=measured.order_digest,
     )
     total = shell.clock() - run.started
     cost = cost_of(tuned, measured, total)

@@ -118,3 +118,31 @@ def test_the_harmless_copy_passes(repository: Any) -> None:
     code, verdict = check(repository, "harmless")
     assert (code, verdict["outcome"]) == (0, "pass")
     assert abs(average_drop(verdict)) < 0.02
+
+
+@pytest.mark.parametrize(("tuned", "code"), [("harmless", 0), ("harmful", 1)])
+def test_score_says_what_full_says_from_fewer_documents(repository: Any, tuned: str, code: int) -> None:
+    """The same verdict; each rule is settled as the full benchmark settles it, and its full number lies where
+    the report says. Judged again, the stored rounds repeat it; what needs more is refused."""
+    _, full = check(repository, tuned)
+    repository.write("score.yaml", {**POLICY, "decide": "score", "fail_budget": 1.0})
+    run = f"runs/{tuned}-score"
+    words = ("--base", "base", "--tuned", tuned, "--thresholds", "score.yaml", "--run-dir", run)
+    done = repository.ftgate("check", *words)
+    score = repository.verdict(run)
+    assert done.returncode == code, done.stderr
+    pairs = list(zip(full["findings"], score["findings"], strict=True))
+    assert [found["outcome"] for _, found in pairs] == [whole["outcome"] for whole, _ in pairs]
+    used = [found["documents_scored"] / found["documents_planned"] for _, found in pairs]
+    assert sum(used) < 0.95 * len(used)
+    for whole, found in pairs:
+        left = found["remaining"] or {"low": whole["difference"], "high": whole["difference"]}
+        assert left["low"] - 1e-9 <= whole["difference"] <= left["high"] + 1e-9
+    assert "settled after" in (repository.path / run / "comment.md").read_text()
+    assert score["provenance"]["order_digest"].startswith("sha256:")
+    assert repository.ftgate("judge", run).returncode == code
+    assert repository.verdict(run)["findings"] == score["findings"]
+    refused = repository.ftgate("judge", run, "--thresholds", "thresholds.yaml")
+    assert refused.returncode == 2
+    assert "needs all 300 documents under this policy" in refused.stderr
+    assert repository.verdict(run)["findings"] == score["findings"]
