@@ -169,7 +169,9 @@ def _observe(state: RuleState, drawn: Drawn) -> RuleState:
     if state.claim is not None:
         return state
     question = state.question
-    blocks = [Block(question.harm(*drawn[key])) if key in drawn else None for key in question.keys]
+    # Sorted, so that sums are the same to the last bit in whatever order a round's documents come.
+    harms = [np.sort(question.harm(*drawn[key])) if key in drawn else None for key in question.keys]
+    blocks = [None if harm is None else Block(harm) for harm in harms]
     if all(block is None for block in blocks):
         return state
     try:

@@ -408,6 +408,31 @@ def test_an_early_outcome_needs_its_level() -> None:
         Verdict((weak,), BASE, TUNED, None, Cost(), WHERE)
 
 
+def test_a_limit_is_the_benchmark() -> None:
+    """With a limit the question is about what it draws; the task's other documents play no part."""
+    policy = policy_of(rule_of("a", 0.05), tasks=(TaskSpec("general", "a", limit=2000),))
+    whole = info_of("a", 2000)
+    limited = replace(whole, leaves=(replace(whole.leaves[0], documents_total=9000),))
+    measurements, _, _ = play(policy, [limited], {"a": pairs(2000, 20, 20)})
+    finding = only(decided(measurements, policy))
+    assert finding.documents_scored < finding.documents_planned == 2000 < finding.documents_total == 9000
+    assert finding.outcome == "pass"
+    assert finding == replace(
+        only(decided(*stopped())), documents_total=9000
+    )  # the same as of a task that has no more
+
+
+def test_a_complete_run_is_exact_under_score() -> None:
+    """What `full` measured, `score` judges by its own numbers: no order, no claim, nothing left open."""
+    policy = policy_of(rule_of("a", 0.05))
+    whole = measurements_of([info_of("a", 500)], {"a": pairs(500, 25, 0)}, [blocks_of([info_of("a", 500)])])
+    (one,) = whole.measurements
+    measured = replace(whole, measurements=(replace(one, rounds=None),))
+    finding = only(decided(measured, policy))
+    assert (finding.outcome, finding.remaining, finding.early) == ("pass", None, False)
+    assert order_digest(measured) == ""
+
+
 # ── Drawn ────────────────────────────────────────────────────────────────────────────────────────
 
 
