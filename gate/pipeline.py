@@ -107,10 +107,7 @@ def begin(options: CheckOptions, shell: Shell) -> Run:
         raise UsageError("no training config given", hint="name one, or a model with --tuned and its --base")
     place = options.run_dir or default_run_dir(options)
     try:
-        policy, config = together(
-            lambda: read_policy(options),
-            lambda: read_config(options),
-        )
+        policy, config = together(lambda: read_policy(options), lambda: read_config(options))
     except ConfigErrors:
         RunFolder.forget(place)
         raise
@@ -226,9 +223,10 @@ def measure_models(
         heard.append(text)
         shell.warn(text)
 
+    inputs = order_inputs(plan, tuned.model)
     session = ModelSession(plan.base, tuned.model, evaluation, run.policy.trust, bits)
     with run.options.at_policy(), session:
-        aside, inputs = replace(shell, warn=warn), order_inputs(plan, tuned.model)
+        aside = replace(shell, warn=warn)
         measured = measure(tasks, session, run.store, evaluation, aside, run.policy, inputs)
         settings = session.settings
     run.folder.write_measurements(measured.measurements)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -146,3 +147,26 @@ def test_score_says_what_full_says_from_fewer_documents(repository: Any, tuned: 
     assert refused.returncode == 2
     assert "needs all 300 documents under this policy" in refused.stderr
     assert repository.verdict(run)["findings"] == score["findings"]
+
+
+def test_an_interrupted_score_goes_on_in_its_order(
+    repository: Any, tmp_path: Path, wait_for: Callable[..., Any]
+) -> None:
+    """Ctrl-C in the middle of the rounds, then the same command: the same documents in the same order, and
+    the same findings, as in one go under the same salt."""
+    repository.write("score.yaml", {**POLICY, "decide": "score"})
+    words = ("check", "--base", "base", "--tuned", "harmless", "--thresholds", "score.yaml", "--run-dir")
+    here, other = tmp_path / "here", tmp_path / "other"
+    process = repository.start(*words, "runs/broken", FTGATE_CACHE=str(here))
+    wait_for(lambda: len(list(here.glob("v1/blocks/*/*.parquet"))) >= 8, process)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert repository.ftgate(*words, "runs/broken", FTGATE_CACHE=str(here)).returncode == 0
+    (other / "v1").mkdir(parents=True)
+    shutil.copy(here / "v1" / "salt", other / "v1" / "salt")
+    assert repository.ftgate(*words, "runs/whole", FTGATE_CACHE=str(other)).returncode == 0
+    broken, whole = (repository.verdict(f"runs/{name}") for name in ("broken", "whole"))
+    assert broken["provenance"]["order_digest"] == whole["provenance"]["order_digest"]
+    assert broken["findings"] == whole["findings"]
+    assert broken["cost"]["blocks_from_store"] >= 8

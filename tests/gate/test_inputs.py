@@ -102,7 +102,7 @@ MADE = ModelRef("tuned", "/here/tuned", "sha256:t")
 
 
 def plan_of(config: TrainingConfig | None, base: ModelRef = HERE, policy: Policy | None = None) -> Plan:
-    return Plan(policy or Policy((), ()), base, (), config)
+    return Plan(policy or Policy((), (), decide="score"), base, (), config)
 
 
 def test_the_order_belongs_to_what_is_judged(tmp_path: Path) -> None:
@@ -123,9 +123,10 @@ def test_the_order_belongs_to_what_is_judged(tmp_path: Path) -> None:
     )
     assert order_inputs(plan_of(other_place), MADE) == own
     assert order_inputs(plan_of(config, replace(HERE, path="/there", name="b")), MADE) == own
-    assert order_inputs(plan_of(config, policy=Policy((), (), confidence=0.9)), MADE) == own
+    assert order_inputs(plan_of(config, policy=Policy((), (), confidence=0.9, decide="score")), MADE) == own
     assert order_inputs(plan_of(config), replace(MADE, digest="sha256:u")) == own
     moved.write_text("{}\n{}\n")
+    assert order_inputs(plan_of(config, policy=Policy((), ())), MADE) == ""  # all are scored
     others = [
         plan_of(other_place),
         plan_of(config, replace(HERE, digest="sha256:c")),
