@@ -48,7 +48,8 @@ class Design:
     leaves: tuple[Stratum, ...] = ()
 
     def __post_init__(self) -> None:
-        sound = 0 <= self.flips <= 1 and -1 < self.margin < 1 and 0 < self.error < 0.5
+        least = 0.0 if self.decide == "proven" else -1.0 + 1e-12
+        sound = 0 <= self.flips <= 1 and least <= self.margin < 1 and 0 < self.error < 0.5
         if self.documents < 1 or self.rules < 1 or not sound:
             raise ValueError(f"{self} makes no sense")
 

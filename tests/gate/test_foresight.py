@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -24,7 +25,9 @@ def info_of(task: str, *sizes: int, **changes: Any) -> TaskInfo:
     )  # fmt: skip
 
 
-def seen_by(*rules: Rule, sizes: dict[str, tuple[int, ...]], known: Any = None, **policy: Any) -> Foresight:
+def seen_by(
+    *rules: Rule, sizes: Mapping[str, tuple[int, ...]], known: Any = None, **policy: Any
+) -> Foresight:
     specs = tuple(TaskSpec("target" if t.startswith("target") else "general", t.split("/")[1]) for t in sizes)
     infos = tuple(info_of(task, *found) for task, found in sizes.items())
     return foresee(Policy(rules, specs, path="p.yaml", **policy), infos, known)

@@ -23,6 +23,7 @@ from gate.records import (
     TaskSpec,
     Waiver,
 )
+from gate.sealed import from_json, to_json
 from gate.verdict import Verdict, judge
 from gate.verdict.waive import unneeded
 
@@ -124,6 +125,13 @@ def test_without_a_day_the_clock_says_which(tmp_path: Path) -> None:
     path.write_text(POLICY + GOOD.replace("2026-11-24", "2020-01-01"))
     with pytest.raises(ConfigErrors):
         load_policy(path)
+
+
+def test_a_stored_policy_keeps_its_waivers(tmp_path: Path) -> None:
+    """What a run's folder holds is judged with them, whatever the day."""
+    skip = "  - {rule: general/piqa/max_drop, skip: true, reason: a, until: 2026-11-24}\n"
+    policy = load(tmp_path, GOOD + skip)
+    assert from_json(to_json(policy), Policy) == policy
 
 
 # ── Verdicts ─────────────────────────────────────────────────────────────────────────────────────
