@@ -58,7 +58,12 @@ def main_target(findings: Sequence[Finding]) -> Finding | None:
 def worst_general(findings: Sequence[Finding]) -> Finding | None:
     """The worst finding about what must not be forgotten: general tasks, their mean, text if it broke."""
     general = [f for f in findings if f.kind in ("general", "average") or (f.kind != "target" and _broken(f))]
-    return next(iter(worst_first(general)), None)
+    return next(iter(worst_first(finding for finding in general if not _skipped(finding))), None)
+
+
+def _skipped(finding: Finding) -> bool:
+    """Whether a waiver takes the rule out, so that nothing may be said of it as if it had been judged."""
+    return finding.waiver is not None and finding.waiver.skips
 
 
 def _broken(finding: Finding) -> bool:
@@ -81,7 +86,7 @@ def _passed(findings: Sequence[Finding]) -> Sentence:
     if worst is None:
         return first or (f"all {many(len(findings), 'rule')} hold",)
     joint = (" and ",) if first else ()
-    tasks = {f.task for f in findings if f.kind == "general"}
+    tasks = {f.task for f in findings if f.kind == "general" and not _skipped(f)}
     if any(finding.early for finding in findings if finding.kind != "target"):
         return (*first, *joint, f"kept every limit on {many(len(tasks), 'general task')}")
     if loss(worst) <= 0 and worst.margin is not None:

@@ -18,6 +18,7 @@ from gate.report import (
     render_pull_request,
     render_summary,
 )
+from gate.report.sentence import claim, plain
 from gate.verdict import Verdict
 
 RULE = "general/arc_easy/max_drop"
@@ -71,6 +72,16 @@ def test_every_report_shows_the_waiver(
         "place": {"file": "thresholds.yaml", "line": 9},
     }
     assert found["margin"] == (own if margin is None else margin)
+
+
+def test_the_sentence_does_not_speak_for_a_skipped_rule(sample: ModuleType) -> None:
+    """However much it lost, it is not the worst, nor counted among the tasks that lost nothing."""
+    its = {it.rule: it for it in sample.blocked().findings}
+    target, same = its["target/banking77/min_gain"], its["general/piqa/max_drop"]
+    skipped = sample.waived(its[RULE], WHY, None)
+    said = plain(claim(sample.verdict(target, skipped, same)))
+    assert said.endswith("on banking77 and lost nothing on 1 general task; 1 rule waived")
+    assert plain(claim(sample.verdict(target, skipped))).endswith("on banking77; 1 rule waived")
 
 
 def test_without_a_waiver_nothing_is_said(sample: ModuleType) -> None:
