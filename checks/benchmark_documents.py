@@ -82,14 +82,30 @@ def document_hash(doc: Any) -> str:
     return str(hash_string(json.dumps(doc, indent=2, default=handle_non_serializable, ensure_ascii=False)))
 
 
-def make_document(task: Task, number: int, instances: list[Instance]) -> Document:
-    """A record of one document: its requests in lm-eval's order, and its texts for the report."""
+def make_document(
+    task: Task, number: int, instances: list[Instance], cluster_by: str | None = None
+) -> Document:
+    """A record of one document: its requests in lm-eval's order, its texts for the report, and its value of
+    the field `cluster_by`. Raises DataError where it has no such field."""
     doc = instances[0].doc
     requests = tuple(
         request for instance in instances for request in [_request(task, instance)] * (instance.repeats or 1)
     )
     prompt, target, choices = _texts(task, doc, requests)
-    return Document(number, document_hash(doc), requests, prompt, target, choices)
+    cluster = None if cluster_by is None else _cluster(task, doc, cluster_by)
+    return Document(number, document_hash(doc), requests, prompt, target, choices, cluster)
+
+
+def _cluster(task: Task, doc: Any, field: str) -> str:
+    """A digest of the field's value: a passage may be long, and only which are equal matters."""
+    if not isinstance(doc, Mapping) or field not in doc:
+        fields = ", ".join(map(str, doc)) if isinstance(doc, Mapping) else "none"
+        raise DataError(
+            f"a document of {task.task_name} has no field {field!r}, which `cluster_by` names",
+            hint=f"its fields are {fields}",
+        )
+    text = json.dumps(doc[field], default=handle_non_serializable, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _request(task: Task, instance: Instance) -> Request:

@@ -67,7 +67,10 @@ class OpenBenchmark:
     def _build_leaf(self, leaf: Leaf, task: Task, chat: ChatTemplate | None) -> BenchmarkLeaf:
         try:
             instances = build_instances(task, self.spec.system_instruction, chat, leaf.documents_total)
-            documents = tuple(make_document(task, number, group) for number, group in enumerate(instances))
+            documents = tuple(
+                make_document(task, number, group, self.spec.cluster_by)
+                for number, group in enumerate(instances)
+            )
         except GateError:
             raise
         except Exception as error:

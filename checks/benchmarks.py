@@ -5,7 +5,7 @@ Only this module and its own parts (`benchmark_*`) know lm-eval's result keys.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from lm_eval.api.task import Task
@@ -147,6 +147,8 @@ def _info(spec: TaskSpec, policy: Policy, loaded: Loaded, choice: Choice) -> Tas
     sizes = [len(task_documents(task)) for task in loaded.leaves.values()]
     if not all(sizes):
         raise BadTask(f"{spec.task} has no documents")
+    if spec.cluster_by is not None:
+        _require_field(spec.task, spec.cluster_by, loaded)
     directions = {bool(task.higher_is_better().get(choice.metric, True)) for task in loaded.leaves.values()}
     if len(directions) != 1:
         raise BadTask(f"the tasks of {spec.task} disagree whether a higher {choice.metric} is better")
@@ -166,6 +168,18 @@ def _info(spec: TaskSpec, policy: Policy, loaded: Loaded, choice: Choice) -> Tas
         metric_reason=choice.reason,
         sources=task_sources(loaded.yamls, loaded.leaves.values(), policy),
     )
+
+
+def _require_field(name: str, field: str, loaded: Loaded) -> None:
+    """Raise BadTask where the first document of a task does not have the field that `cluster_by` names."""
+    for task in loaded.leaves.values():
+        first = task_documents(task)[0]
+        fields = list(map(str, first)) if isinstance(first, Mapping) else []
+        if field not in fields:
+            raise BadTask(
+                f"the documents of {name} have no field {field!r}, which `cluster_by` names",
+                hint=f"their fields are {', '.join(fields) or 'none'}",
+            )
 
 
 def _weights(loaded: Loaded, choice: Choice, sizes: Sequence[int]) -> list[float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from checks.pairing import Scored, pair_documents
 from checks.protocol import PreparedLeaf
@@ -16,6 +16,7 @@ def flips(
     leaf: PreparedLeaf,
     base: Sequence[BlockResult],
     tuned: Sequence[BlockResult],
+    rounds: Mapping[int, int] | None = None,
     *,
     cap: int = CAP,
 ) -> tuple[Flip, ...]:
@@ -25,7 +26,7 @@ def flips(
     """
     if info.unit != "accuracy" or leaf.aggregation != "mean":
         return ()
-    paired = pair_documents(info, leaf, base, tuned)
+    paired = pair_documents(info, leaf, base, tuned, rounds)
     changed = [
         (_gain(info, one, other), _confidence(one, other), number, one, other)
         for number, one, other in zip(paired.numbers, paired.base, paired.tuned, strict=True)

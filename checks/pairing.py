@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,11 +34,17 @@ class Paired:
 
 
 def pair(
-    info: TaskInfo, leaf: PreparedLeaf, base: Sequence[BlockResult], tuned: Sequence[BlockResult]
+    info: TaskInfo,
+    leaf: PreparedLeaf,
+    base: Sequence[BlockResult],
+    tuned: Sequence[BlockResult],
+    rounds: Mapping[int, int] | None = None,
 ) -> Measurement:
-    """One leaf's paired raw data. Raises MeasurementError where a document lacks its partner, a hash
+    """One leaf's paired raw data. `rounds` says in which round each document was drawn, where that ended
+    before all that was planned. Raises MeasurementError where a document lacks its partner, a hash
     differs, documents are fewer than planned, or a number is missing or not finite."""
-    paired = pair_documents(info, leaf, base, tuned)
+    paired = pair_documents(info, leaf, base, tuned, rounds)
+    clusters = tuple(leaf.documents[number].cluster for number in paired.numbers)
     values: tuple[tuple[float, ...], tuple[float, ...]] = ((), ())
     corpus: tuple[float, float] | None = None
     replicates: tuple[tuple[float, float], ...] = ()
@@ -64,11 +70,17 @@ def pair(
         weights=None if weights is None else tuple(weights[number] for number in paired.numbers),
         corpus=corpus,
         replicates=replicates,
+        rounds=None if rounds is None else tuple(rounds[number] for number in paired.numbers),
+        clusters=None if None in clusters else tuple(str(cluster) for cluster in clusters),
     )
 
 
 def pair_documents(
-    info: TaskInfo, leaf: PreparedLeaf, base: Sequence[BlockResult], tuned: Sequence[BlockResult]
+    info: TaskInfo,
+    leaf: PreparedLeaf,
+    base: Sequence[BlockResult],
+    tuned: Sequence[BlockResult],
+    rounds: Mapping[int, int] | None = None,
 ) -> Paired:
     """Match both models' documents by number, each against the document that was asked."""
     key, where = f"{info.metric},{info.filter}", f"{info.task}, {leaf.name}"
@@ -83,10 +95,9 @@ def pair_documents(
         if alone:
             raise MeasurementError(f"{where}: document {alone[0]} was scored by the {one} model alone")
     numbers = tuple(sorted(sides["base"]))
-    if len(numbers) != planned.documents_planned:
-        raise MeasurementError(
-            f"{where}: {len(numbers)} documents were scored, {planned.documents_planned} planned"
-        )
+    wanted = planned.documents_planned if rounds is None else len(rounds)
+    if len(numbers) != wanted or (rounds is not None and set(numbers) != rounds.keys()):
+        raise MeasurementError(f"{where}: {len(numbers)} documents were scored, {wanted} planned")
     for number in numbers:
         asked = leaf.documents[number].hash if number < len(leaf.documents) else "no document"
         if not sides["base"][number].hash == sides["tuned"][number].hash == asked:

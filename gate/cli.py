@@ -19,6 +19,7 @@ import click
 
 from gate import __version__
 from gate.ci.commands import ci, publish
+from gate.devices import DEVICES
 from gate.errors import INFRASTRUCTURE, ConfigErrors, GateError, Interrupted
 
 Folder = click.Path(path_type=Path)
@@ -81,6 +82,23 @@ def check(context: click.Context, /, **options: Any) -> None:
 
     outcome = check_config(CheckOptions.of(**options), _shell(context))
     context.exit(outcome.exit_code)
+
+
+@cli.command()
+@click.argument("config", type=Folder, required=False)
+@THRESHOLDS
+@click.option("--device", type=click.Choice(tuple(DEVICES)), help="Estimate time and money on this device.")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.pass_context
+def plan(context: click.Context, /, **options: Any) -> None:
+    """Say what the policy can see and what a check would cost, before anything runs.
+
+    No model and no GPU. For every rule: its documents, the drop that it sees, how often it blocks a
+    model that lost nothing. With CONFIG also the time of its training.
+    """
+    from gate.planning import PlanOptions, plan_config
+
+    plan_config(PlanOptions(**options), _shell(context))
 
 
 @cli.command()

@@ -146,6 +146,7 @@ def provenance(
     salt: bytes,
     created: str,
     warnings: Iterable[str] = (),
+    order_digest: str = "",
 ) -> Provenance:
     """Where, when and with what a verdict is made. The salt is secret: its digest alone is told."""
     return Provenance(
@@ -162,4 +163,5 @@ def provenance(
         versions=installed_versions(),
         platform=describe_platform(),
         warnings=tuple(warnings),
+        order_digest=order_digest,
     )

@@ -218,7 +218,8 @@ TEMPLATE = """\
 # At most 5 % of the intervals in a report miss what they are about.
 confidence: 0.95
 
-# Every document of every task is scored, so that the verdict is the full benchmark's.
+# Every document of every task is scored, so that the verdict is the full benchmark's. `score` comes to that
+# verdict from fewer documents, in 95 of 100 checks; `proven` passes a general task only with a proof.
 decide: full
 
 # Folders with lm-eval tasks of your own, so that rules can name them. Paths start at this file's folder.

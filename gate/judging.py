@@ -68,6 +68,8 @@ def measured_otherwise(asked: Policy, plan: Plan) -> list[Problem]:
 
 def _task_differs(asked: Policy, measured: Policy, spec: TaskSpec, was: TaskSpec) -> Iterator[Problem]:
     line, keys = spec.place.line, {"field": "text_field", "system_instruction": "system_instruction"}
+    if asked.decide == "proven":
+        keys["cluster_by"] = "cluster_by"
     if spec.num_fewshot is None:  # else the verdict compares it with what was measured
         keys["num_fewshot"] = "num_fewshot"
     if spec.chat_template == "auto":

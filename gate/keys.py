@@ -20,6 +20,7 @@ _OUTPUT_ONLY = re.compile(
 )
 # Fields of a TrainingConfig that are not part of the recipe: its file's name, bytes and line numbers.
 # Settings and overrides are taken apart below; every other field, also one added later, counts.
+_NAMES = {"model_name_or_path", "dataset_name"}  # of what has a digest of its own
 _NOT_RECIPE = {"path", "digest", "lines", "settings", "overrides", "environment"}
 
 
@@ -48,6 +49,22 @@ def training_key(
         "device": device,
         "environment": {name: (environment or {}).get(name) for name in config.environment},
     }
+    return hashlib.sha256(repr(_typed(parts)).encode()).hexdigest()
+
+
+def recipe_digest(config: TrainingConfig | None, base: ModelRef, data: Mapping[str, str]) -> str:
+    """Hex digest of what is trained and not of where: the config without its outputs and without the names
+    of base and data, for which digests stand."""
+    parts: dict[str, object] = {"base": base.digest, "data": data}
+    if config is not None:
+        named = _NOT_RECIPE | {"base_model", "base_revision", "datasets"}
+        overrides = {each.key: each.now for each in config.overrides}
+        parts["recipe"] = {
+            each.name: getattr(config, each.name) for each in fields(config) if each.name not in named
+        }
+        for name, settings in (("settings", config.settings), ("overrides", overrides)):
+            kept = _without_output(settings).items()
+            parts[name] = {key: value for key, value in kept if key not in _NAMES}
     return hashlib.sha256(repr(_typed(parts)).encode()).hexdigest()
 
 

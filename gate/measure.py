@@ -1,25 +1,32 @@
 """Measure base and tuned model on the same documents, block by block, from the store where it can.
 
-The unit is the block: what is scored, stored and, later, sampled and distributed. Requests are
-built once for both models, and a block is scored for both with the same batch size.
+The unit is the block: what is scored, stored, drawn and, later, distributed. Requests are
+built once for both models, and a block is scored for both with the same batch size. Which blocks are
+scored under `decide: score`, `gate.schedule` says.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TypeVar
 
 import msgspec
+import numpy as np
 
-from checks import OpenTask, PreparedLeaf, PreparedTask, block_result, flips, pair
-from gate.errors import OutOfMemory
-from gate.records import Block, BlockResult, Evaluation, Measurements, Request, Response
-from gate.scoring import ModelSession, Scorer, Side, block_key, check_applied, make_blocks
+from checks import OpenTask, PreparedLeaf, PreparedTask, flips, pair
+from gate.bench import Bench, Work, block_scorer
+from gate.errors import MeasurementError
+from gate.records import Block, BlockResult, Evaluation, Measurements, Policy, Request, Response
+from gate.schedule import key_of, make_schedule
+from gate.scoring import ModelSession, Side, check_applied, draw_order, make_blocks
 from gate.shell import Shell
+from gate.stats import Array
 from gate.store import Store
+from gate.verdict import order_digest
+from gate.verdict.settling import Key, advance
 
 R = TypeVar("R")
 SIDES: tuple[Side, Side] = ("base", "tuned")
@@ -33,32 +40,22 @@ class Measured:
     blocks_scored: int
     blocks_from_store: int
     seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class Work:
-    """One block of one prepared leaf, with the digest of what it asks."""
-
-    leaf: PreparedLeaf
-    block: Block
-    digest: str
-
-
-@dataclass(frozen=True, slots=True)
-class Scored:
-    """One model's result for one block, and whether the store had it."""
-
-    result: BlockResult
-    from_store: bool
-
-
-Results = dict[tuple[Side, Block], Scored]
+    order_digest: str = ""  # of the order in which documents were drawn; "" where all were scored
 
 
 def measure(
-    tasks: Sequence[OpenTask], session: ModelSession, store: Store, evaluation: Evaluation, shell: Shell
+    tasks: Sequence[OpenTask],
+    session: ModelSession,
+    store: Store,
+    evaluation: Evaluation,
+    shell: Shell,
+    policy: Policy | None = None,
+    inputs: str = "",
 ) -> Measured:
-    """Score every planned block of `tasks` with both models of `session`; pair the results.
+    """Score the planned blocks of `tasks` with both models of `session`; pair the results.
+
+    Under a `policy` with `decide: score`, blocks are drawn until its rules are settled, in the order that
+    the salt gives to `inputs`, the digest of what is judged. Else every block is scored.
 
     Raises `MeasurementError` where the two sides do not match or a number is not finite, and
     `OutOfMemory` where a block does not fit even one request at a time.
@@ -67,17 +64,73 @@ def measure(
     prepared = [prepare(task, session, shell) for task in tasks]
     shell.progress.done("preparing")
     work = [item for task in prepared for item in plan_blocks(task, store.salt)]
-    results = score_all(work, block_scorer(session, store, shell.clock), evaluation.batch_size, shell)
-    check_in_use([_sides(results, item.block) for item in work], work, session)
+    bench = Bench(block_scorer(session, store, shell.clock), evaluation.batch_size, shell)
+    rounds: list[list[Work]] | None = None
+    if policy is not None and policy.decide == "score":
+        rounds = draw_rounds(work, prepared, policy, bench, store.salt, inputs)
+        work = [item for each in rounds for item in each]
+    else:
+        bench.add(work)
+    shell.progress.done(bench.what)
+    check_in_use([bench.sides(item.block) for item in work], work, session)
     measurements = Measurements(
         base=session.base,
         tuned=session.tuned,
         tasks=tuple(task.info for task in prepared),
-        measurements=tuple(_each(pair, prepared, work, results)),
-        flips=tuple(flip for found in _each(flips, prepared, work, results) for flip in found),
+        measurements=tuple(_each(pair, prepared, work, bench, rounds)),
+        flips=tuple(flip for found in _each(flips, prepared, work, bench, rounds) for flip in found),
     )
-    from_store = sum(scored.from_store for scored in results.values())
-    return Measured(measurements, len(results) - from_store, from_store, shell.clock() - started)
+    from_store = sum(scored.from_store for scored in bench.results.values())
+    return Measured(
+        measurements,
+        len(bench.results) - from_store,
+        from_store,
+        shell.clock() - started,
+        order_digest(measurements),
+    )
+
+
+def draw_rounds(
+    work: Sequence[Work],
+    prepared: Sequence[PreparedTask],
+    policy: Policy,
+    bench: Bench,
+    salt: bytes,
+    inputs: str,
+) -> list[list[Work]]:
+    """Score round after round until every rule is settled; the work of each round."""
+    of_block = {item.block: item for item in work}
+    order = {key: draw_order(blocks, salt, inputs) for key, blocks in _by_leaf(work).items()}
+    infos = [task.info for task in prepared]
+    kinds = {key_of(task.info, leaf.name): leaf.aggregation for task in prepared for leaf in task.leaves}
+    schedule, standing = make_schedule(policy, infos, kinds, order)
+    rounds: list[list[Work]] = []
+    while taken := schedule.next_round(standing):
+        new = [of_block[block] for blocks in taken.values() for block in blocks]
+        bench.add(new, ahead=[of_block[block] for block in schedule.ahead(taken)])
+        rounds.append(new)
+        failed = standing.broken
+        judged = {key for question in standing.open for key in question.keys}
+        standing = advance(standing, {key: _values(taken[key], bench, key) for key in taken if key in judged})
+        schedule = schedule.after(taken, failed=failed)
+    return rounds
+
+
+def _by_leaf(work: Iterable[Work]) -> dict[Key, tuple[Block, ...]]:
+    found: dict[Key, list[Block]] = {}
+    for item in work:
+        found.setdefault(item.key, []).append(item.block)
+    return {key: tuple(blocks) for key, blocks in found.items()}
+
+
+def _values(blocks: Sequence[Block], bench: Bench, key: Key) -> tuple[Array, Array]:
+    """Both models' values of some blocks. Raises MeasurementError where one is missing or not finite."""
+    name, sides = f"{key[2]},{key[3]}", [bench.sides(block) for block in blocks]
+    columns = [[value for pair in sides for value in pair[at].values.get(name, (math.nan,))] for at in (0, 1)]
+    base, tuned = (np.array(column, dtype=np.float64) for column in columns)
+    if base.shape != tuned.shape or not (np.isfinite(base).all() and np.isfinite(tuned).all()):
+        raise MeasurementError(f"{key[0]}, {key[1]}: a document has no finite {name}")
+    return base, tuned
 
 
 def check_in_use(
@@ -116,7 +169,7 @@ def plan_blocks(task: PreparedTask, salt: bytes) -> Iterator[Work]:
     for planned, leaf in zip(task.info.leaves, task.leaves, strict=True):
         hashes = [document.hash for document in leaf.documents]
         for block in make_blocks(task.info.task, leaf.name, hashes, salt, planned.documents_planned):
-            yield Work(leaf, block, _requests_digest(leaf, block))
+            yield Work(leaf, block, _requests_digest(leaf, block), task.info)
 
 
 def _requests_digest(leaf: PreparedLeaf, block: Block) -> str:
@@ -125,88 +178,28 @@ def _requests_digest(leaf: PreparedLeaf, block: Block) -> str:
     return hashlib.sha256(msgspec.json.encode(asked)).hexdigest()
 
 
-def score_all(
-    work: Sequence[Work], score: Callable[[Work, Side, int], Scored], batch_size: int, shell: Shell
-) -> Results:
-    """Every block's result for both models, the base first.
-
-    A block that does not fit is scored by both models with half the batch, and so is what was not
-    scored yet: a batch size moves a score a little, so the two sides of a pair must share it.
-    """
-    sizes = dict.fromkeys((item.block for item in work), batch_size)
-    pending = [(side, item) for side in SIDES for item in work]
-    results: Results = {}
-    while pending:
-        side, item = pending.pop(0)
-        try:
-            results[side, item.block] = score(item, side, sizes[item.block])
-        except OutOfMemory:
-            if sizes[item.block] == 1:
-                raise
-            pending = [(side, item), *pending, *_halve(item, side, sizes, results)]
-            shell.warn(f"out of memory in {item.leaf.name}: batches of {sizes[item.block]} for both models")
-        total = len(results) + len(pending)
-        shell.progress.update(f"measuring the {side} model", len(results), total, item.leaf.name)
-    for side in SIDES:
-        shell.progress.done(f"measuring the {side} model")
-    return results
-
-
-def _halve(item: Work, side: Side, sizes: dict[Block, int], results: Results) -> list[tuple[Side, Work]]:
-    """Half the batch for this block and for those without any answer; what the other model must do again."""
-    size = sizes[item.block] // 2
-    for block in sizes.keys() - {scored for _, scored in results} | {item.block}:
-        sizes[block] = min(size, sizes[block])
-    other: Side = "tuned" if side == "base" else "base"
-    return [] if results.pop((other, item.block), None) is None else [(other, item)]
-
-
-def block_scorer(
-    session: ModelSession, store: Store, clock: Callable[[], float]
-) -> Callable[[Work, Side, int], Scored]:
-    """How a block is scored: from the store, else by the model, and then stored."""
-
-    @lru_cache(maxsize=2)
-    def scorer(side: Side, batch_size: int) -> Scorer:
-        return session.with_batch_size(batch_size).scorer(side)
-
-    @lru_cache(maxsize=2)
-    def identity(side: Side, batch_size: int) -> tuple[tuple[str, str], ...]:
-        return tuple(scorer(side, batch_size).identity.items())
-
-    def score(item: Work, side: Side, batch_size: int) -> Scored:
-        key = block_key(
-            {**dict(identity(side, batch_size)), "task": item.leaf.digest, "requests": item.digest}
-        )
-        stored = store.get_block(key, side)
-        if stored is not None:
-            return Scored(stored, from_store=True)
-        started = clock()
-        responses = _answers(item, scorer(side, batch_size))
-        result = block_result(item.leaf, item.block.documents, responses, clock() - started)
-        store.put_block(key, result)
-        return Scored(result, from_store=False)
-
-    return score
-
-
-def _answers(item: Work, scorer: Scorer) -> list[list[Response]]:
-    documents = [item.leaf.documents[position] for position in item.block.documents]
-    requests: list[Request] = [request for document in documents for request in document.requests]
-    answers = iter(scorer.score(requests))
-    return [[next(answers) for _ in document.requests] for document in documents]
-
-
-def _sides(results: Results, block: Block) -> tuple[BlockResult, BlockResult]:
-    return results["base", block].result, results["tuned", block].result
-
-
 def _each(
-    make: Callable[..., R], prepared: Sequence[PreparedTask], work: Sequence[Work], results: Results
+    make: Callable[..., R],
+    prepared: Sequence[PreparedTask],
+    work: Sequence[Work],
+    bench: Bench,
+    rounds: Sequence[Sequence[Work]] | None,
 ) -> Iterator[R]:
-    """`make(info, leaf, base results, tuned results)` of every leaf."""
+    """`make(info, leaf, base results, tuned results, rounds)` of every leaf."""
     for task in prepared:
         for leaf in task.leaves:
             blocks = [item.block for item in work if item.leaf is leaf]
-            pairs = [_sides(results, block) for block in blocks]
-            yield make(task.info, leaf, [base for base, _ in pairs], [tuned for _, tuned in pairs])
+            pairs = [bench.sides(block) for block in blocks]
+            drawn = None if rounds is None else _rounds_of(leaf, rounds)
+            yield make(task.info, leaf, [base for base, _ in pairs], [tuned for _, tuned in pairs], drawn)
+
+
+def _rounds_of(leaf: PreparedLeaf, rounds: Sequence[Sequence[Work]]) -> dict[int, int]:
+    """The round in which each document was drawn, by its number."""
+    return {
+        leaf.documents[position].number: number
+        for number, work in enumerate(rounds)
+        for item in work
+        if item.leaf is leaf
+        for position in item.block.documents
+    }

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from gate.configs import load_config
 from gate.environment import describe_environment, find_device, provenance
 from gate.errors import ConfigErrors, GateError, UsageError, as_gate_error, together
-from gate.inputs import doubts, find_base, find_data, find_tuned, key_of_training, prove
+from gate.inputs import doubts, find_base, find_data, find_tuned, key_of_training, order_inputs, prove
 from gate.judging import judge_measurements
 from gate.plan import build_plan
 from gate.policy import load_policy
@@ -107,10 +107,7 @@ def begin(options: CheckOptions, shell: Shell) -> Run:
         raise UsageError("no training config given", hint="name one, or a model with --tuned and its --base")
     place = options.run_dir or default_run_dir(options)
     try:
-        policy, config = together(
-            lambda: read_policy(options),
-            lambda: read_config(options),
-        )
+        policy, config = together(lambda: read_policy(options), lambda: read_config(options))
     except ConfigErrors:
         RunFolder.forget(place)
         raise
@@ -226,9 +223,11 @@ def measure_models(
         heard.append(text)
         shell.warn(text)
 
+    inputs = order_inputs(plan, tuned.model)
     session = ModelSession(plan.base, tuned.model, evaluation, run.policy.trust, bits)
     with run.options.at_policy(), session:
-        measured = measure(tasks, session, run.store, evaluation, replace(shell, warn=warn))
+        aside = replace(shell, warn=warn)
+        measured = measure(tasks, session, run.store, evaluation, aside, run.policy, inputs)
         settings = session.settings
     run.folder.write_measurements(measured.measurements)
     run.folder.write_record(ENVIRONMENT, describe_environment(find_device(evaluation.device)))
@@ -242,6 +241,7 @@ def measure_models(
         salt=run.store.salt,
         created=shell.now(),
         warnings=(*plan.warnings, *heard),
+        order_digest=measured.order_digest,
     )
     total = shell.clock() - run.started
     cost = cost_of(tuned, measured, total)

@@ -63,11 +63,16 @@ def block_from_bytes(key: str, content: bytes) -> BlockResult:
 
 
 def pairs_to_bytes(measurement: Measurement) -> bytes:
-    """The documents of a measurement: number, hash, base, tuned and, where there is one, weight."""
+    """The documents of a measurement: number, hash, base, tuned and, where there are such, weight, round
+    and cluster."""
     m = measurement
     columns = _columns(_PAIRED, [m.numbers, m.hashes, m.base, m.tuned])
     if m.weights is not None:
         columns.append(("weight", pa.float64(), m.weights))
+    if m.rounds is not None:
+        columns.append(("round", pa.int64(), m.rounds))
+    if m.clusters is not None:
+        columns.append(("cluster", pa.string(), m.clusters))
     return _write(columns, {})
 
 
@@ -81,6 +86,8 @@ def add_pairs(head: Measurement, content: bytes) -> Measurement:
         base=_numbers(table["base"]),
         tuned=_numbers(table["tuned"]),
         weights=_numbers(table["weight"]) if "weight" in table.column_names else None,
+        rounds=_numbers(table["round"]) if "round" in table.column_names else None,
+        clusters=tuple(table["cluster"].to_pylist()) if "cluster" in table.column_names else None,
     )
 
 
@@ -106,7 +113,16 @@ def head_of(measurement: Measurement) -> Measurement:
     """A measurement without its arrays, which `add_pairs` and `add_corpus` put back."""
     empty: tuple[float, ...] = ()
     return replace(
-        measurement, numbers=(), hashes=(), base=empty, tuned=empty, weights=None, corpus=None, replicates=()
+        measurement,
+        numbers=(),
+        hashes=(),
+        base=empty,
+        tuned=empty,
+        weights=None,
+        corpus=None,
+        replicates=(),
+        rounds=None,
+        clusters=None,
     )
 
 

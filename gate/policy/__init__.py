@@ -4,49 +4,53 @@ from __future__ import annotations
 
 import os
 import re
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from gate.errors import ConfigErrors, Problem
 from gate.policy.entries import PATHS_START, Entries, read_general, read_target, read_text
-from gate.policy.fields import NOT_YET, Section
+from gate.policy.fields import Section
+from gate.policy.prices import read_prices
 from gate.policy.pull_request import read_pull_request
-from gate.records import Evaluation, Policy, Trust
+from gate.policy.waivers import apply_waivers
+from gate.records import Decide, Evaluation, Policy, Trust
 from gate.yamlfile import YamlFile, load_yaml, shown
 
 POLICY_KEYS = (
     "version", "confidence", "decide", "include", "target", "general", "text", "evaluation", "trust",
-    "pull_request",
+    "pull_request", "waivers", "prices", "on_fail", "fail_budget",
 )  # fmt: skip
 EVALUATION_KEYS = ("dtype", "chat_template", "quantization", "scorer", "batch_size", "device")
 TRUST_KEYS = ("remote_code", "generated_code", "env")
-LATER_KEYS = ("drift", "spectrum", "waivers", "cluster_by")
-LATER_DECIDE = ("score", "proven")
+LATER_KEYS = ("drift", "spectrum")
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
-def load_policy(path: Path) -> Policy:
+def load_policy(path: Path, *, today: date | None = None) -> Policy:
     """Read and check a policy file.
 
     Margins are in the metric's own unit (accuracy a fraction, text in bits per byte); paths start at
-    the policy file's folder. Raises `ConfigErrors` with every problem of the file.
+    the policy file's folder. `today` is the day (UTC) that waivers must reach, the clock's where none is
+    given. Raises `ConfigErrors` with every problem of the file.
     """
     file = load_yaml(path)
     if not isinstance(file.data, dict):
         raise ConfigErrors([file.problem((), f"expected a mapping of rules, got {shown(file.data)}")])
     problems: list[Problem] = []
-    policy = _read(file, path.parent, problems)
+    policy = _read(file, path.parent, today or datetime.now(UTC).date(), problems)
     if problems:
         raise ConfigErrors(problems)
     return policy
 
 
-def _read(file: YamlFile, folder: Path, problems: list[Problem]) -> Policy:
+def _read(file: YamlFile, folder: Path, today: date, problems: list[Problem]) -> Policy:
     section = Section(file, (), file.data, problems)
     section.only(POLICY_KEYS, LATER_KEYS)
     _check_version(section)
-    _check_decide(section)
+    deciding = _deciding(section)
     confidence = section.number("confidence", 0.5, 1.0, inside=True)
     include = _include(section, folder)
     entries = Entries(folder)
@@ -55,17 +59,22 @@ def _read(file: YamlFile, folder: Path, problems: list[Problem]) -> Policy:
     read_text(section, entries)
     evaluation, trust = _evaluation(section), _trust(section)
     pull_request = read_pull_request(section, folder)
-    if not problems and all(rule.margin is None for rule in entries.rules):
+    rules, prices = apply_waivers(section, entries.rules, today), read_prices(section)
+    if not problems and not any(rule.judges for rule in rules):
         hint = "add a `target`, a `general` task with `max_drop`, or a `text` corpus with `max_rise`"
         section.complain(None, "holds no rule that can fail", hint)
     return Policy(
-        rules=tuple(entries.rules),
+        rules=rules,
         tasks=tuple(entries.by_id.values()),
         confidence=0.95 if confidence is None else confidence,
+        decide=deciding.decide,
+        on_fail=deciding.on_fail,
+        fail_budget=deciding.fail_budget,
         include=include,
         evaluation=evaluation,
         trust=trust,
         pull_request=pull_request,
+        prices=prices,
         path=file.path,
         digest=file.digest,
     )
@@ -82,11 +91,29 @@ def _is_whole(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _check_decide(section: Section) -> None:
-    if section.data.get("decide") in LATER_DECIDE:
-        section.complain("decide", f"`{section.data['decide']}` is {NOT_YET}", "use `full`")
-    else:
-        section.choice("decide", ("full",))
+@dataclass(frozen=True, slots=True)
+class _Deciding:
+    decide: Decide = "full"
+    on_fail: Literal["complete", "stop"] = "complete"
+    fail_budget: float = 0.5
+
+
+def _deciding(section: Section) -> _Deciding:
+    """`decide`, and what a run does once a rule fails for certain, which only `score` can see early."""
+    read: dict[str, Any] = {
+        "decide": section.choice("decide", ("full", "score", "proven")),
+        "on_fail": section.choice("on_fail", ("complete", "stop")),
+        "fail_budget": section.number("fail_budget", 0.0, 1.0),
+    }
+    found = _Deciding(**{key: value for key, value in read.items() if value is not None})
+    for key in ("on_fail", "fail_budget"):
+        if key in section.data and read["decide"] != "score":
+            section.complain(
+                key, "only `decide: score` stops before every document is scored", "leave it out"
+            )
+    if "fail_budget" in section.data and read["on_fail"] == "stop":
+        section.complain("fail_budget", "`on_fail: stop` scores nothing after a fail", "keep one of the two")
+    return found
 
 
 def _include(section: Section, folder: Path) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from gate.yamlfile import shown
 OPTION_KEYS = ("num_fewshot", "limit", "metric", "filter", "chat_template", "system_instruction")
 TARGET_KEYS = ("task", "min_gain", "min_score", *OPTION_KEYS)
 GENERAL_KEYS = ("defaults", "tasks", "average")
-DEFAULTS_KEYS = ("max_drop", *OPTION_KEYS)
+DEFAULTS_KEYS = ("max_drop", *OPTION_KEYS, "cluster_by")
 TASK_KEYS = ("task", *DEFAULTS_KEYS)
 AVERAGE_KEYS = ("max_drop",)
 TEXT_KEYS = ("corpus", "name", "field", "limit", "max_rise", "report")
@@ -185,5 +185,6 @@ def _options(entry: Section, templates: Sequence[str]) -> dict[str, Any]:
         "filter": entry.word("filter"),
         "chat_template": entry.choice("chat_template", templates),
         "system_instruction": entry.word("system_instruction"),
+        "cluster_by": entry.word("cluster_by"),
     }
     return {key: value for key, value in read.items() if value is not None}

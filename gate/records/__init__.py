@@ -13,6 +13,7 @@ from gate.records.measurements import Flip, Measurement, Measurements
 from gate.records.plan import Block, BlockResult, Document, Leaf, Plan, Request, Response, TaskInfo
 from gate.records.policy import (
     Bound,
+    Decide,
     Evaluation,
     Kind,
     Place,
@@ -21,6 +22,7 @@ from gate.records.policy import (
     Rule,
     TaskSpec,
     Trust,
+    Waiver,
 )
 from gate.records.pulls import (
     ChangedConfig,
@@ -66,6 +68,7 @@ __all__ = [
     "ConfigRun",
     "Cost",
     "Dataset",
+    "Decide",
     "Document",
     "Evaluation",
     "Event",
@@ -102,4 +105,5 @@ __all__ = [
     "TrainingCost",
     "Trust",
     "TunedModel",
+    "Waiver",
 ]

@@ -34,6 +34,10 @@ class Measurement:
     weights: tuple[float, ...] | None = None
     corpus: tuple[float, float] | None = None
     replicates: tuple[tuple[float, float], ...] = ()
+    # Per document the round in which it was drawn, where documents were drawn until rules were settled:
+    # then there may be fewer than planned. None: all that was planned, in no order.
+    rounds: tuple[int, ...] | None = None
+    clusters: tuple[str, ...] | None = None  # per document, by the policy's `cluster_by`
 
 
 @dataclass(frozen=True, slots=True)

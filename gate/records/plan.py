@@ -43,6 +43,7 @@ class Document:
     prompt: str = ""  # for the report
     target: str = ""
     choices: tuple[str, ...] = ()
+    cluster: str | None = None  # its value of the policy's `cluster_by`
 
 
 @dataclass(frozen=True, slots=True)

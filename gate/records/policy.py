@@ -7,6 +7,7 @@ from typing import Literal
 
 Kind = Literal["target", "general", "average", "text"]
 Bound = Literal["min_gain", "min_score", "max_drop", "max_rise", "report"]
+Decide = Literal["full", "score", "proven"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +22,32 @@ NOWHERE = Place()
 
 
 @dataclass(frozen=True, slots=True)
+class Waiver:
+    """An exception to one rule: another margin, or none at all (`margin` is None: the rule is skipped).
+
+    `own_margin` is the rule's, which holds again after `until` (an ISO date, its last day, UTC).
+    """
+
+    rule: str
+    margin: float | None
+    own_margin: float
+    reason: str
+    until: str
+    place: Place = NOWHERE
+
+    @property
+    def skips(self) -> bool:
+        return self.margin is None
+
+    @property
+    def shown_margin(self) -> float:
+        """What stands beside the rule's numbers: the margin given, or of a skipped rule its own."""
+        return self.own_margin if self.margin is None else self.margin
+
+
+@dataclass(frozen=True, slots=True)
 class Rule:
-    """One bound of the policy. `margin` is None for what is only reported."""
+    """One bound of the policy. `margin` is None for what is only reported; a waiver's where there is one."""
 
     kind: Kind
     task: str
@@ -31,6 +56,17 @@ class Rule:
     metric: str | None = None
     filter: str | None = None
     place: Place = NOWHERE
+    waiver: Waiver | None = None
+
+    @property
+    def skipped(self) -> bool:
+        """Whether a waiver takes the rule out: it is measured and shown, and not judged."""
+        return self.waiver is not None and self.waiver.skips
+
+    @property
+    def judges(self) -> bool:
+        """Whether the rule can fail."""
+        return self.margin is not None and not self.skipped
 
     @property
     def id(self) -> str:
@@ -53,6 +89,7 @@ class TaskSpec:
     chat_template: Literal["auto", "none", "base", "tuned"] = "auto"
     system_instruction: str | None = None
     text_field: str = "text"  # the column of a text corpus
+    cluster_by: str | None = None  # the documents' field that says which belong together, for `proven`
     place: Place = NOWHERE
 
     @property
@@ -105,10 +142,13 @@ class Policy:
     rules: tuple[Rule, ...]
     tasks: tuple[TaskSpec, ...]
     confidence: float = 0.95
-    decide: Literal["full"] = "full"
+    decide: Decide = "full"
+    on_fail: Literal["complete", "stop"] = "complete"
+    fail_budget: float = 0.5  # share of all documents that may follow the first certain fail
     include: tuple[str, ...] = ()
     evaluation: Evaluation = Evaluation()
     trust: Trust = Trust()
     pull_request: PullRequestPolicy = PullRequestPolicy()
+    prices: tuple[tuple[str, float], ...] = ()  # of an hour of a device, by its name
     path: str = ""
     digest: str = ""

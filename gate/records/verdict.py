@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from gate.records.policy import NOWHERE, Bound, Place
+from gate.records.policy import NOWHERE, Bound, Place, Waiver
 from gate.records.training import Override
 
 FindingOutcome = Literal["pass", "fail", "undecided", "reported"]
@@ -54,6 +54,14 @@ class Finding:
     unchanged: int = 0
     note: str = ""
     place: Place = NOWHERE
+    waiver: Waiver | None = None  # whose margin `margin` is; a skipped rule keeps its own and is "reported"
+    documents_planned: int = 0  # what the outcome is about; 0: those that were scored
+    proven: bool | None = None  # whether the population's drop is proven; None where no proof is asked for
+
+    @property
+    def early(self) -> bool:
+        """Whether fewer documents were scored than the outcome is about."""
+        return self.documents_scored < self.documents_planned
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +112,7 @@ class Provenance:
     versions: Mapping[str, str]
     platform: str = ""
     warnings: tuple[str, ...] = ()
+    order_digest: str = ""  # of the order in which documents were drawn; "" where all were scored
 
 
 @dataclass(frozen=True, slots=True)

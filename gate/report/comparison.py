@@ -8,7 +8,7 @@ from typing import Literal
 
 from gate.records import Finding
 from gate.report.quantities import BITS, MINUS, duration, millions, percent, scale_of, size_of
-from gate.report.rows import half_width, loss, worst_first
+from gate.report.rows import about, half_width, loss, shown_interval, worst_first
 from gate.report.sentence import LABELS
 from gate.report.text import cell, columns, fit, one_line
 from gate.verdict import Failure, Verdict
@@ -116,12 +116,14 @@ def _summary(row: ComparisonRow) -> str:
 
 def _change(finding: Finding, *, with_noise: bool = True) -> str:
     scale = scale_of(finding.unit)
-    noise = f" ± {scale.size(half_width(finding.interval))}" if with_noise else ""
+    noise = f" ± {scale.size(half_width(shown_interval(finding)))}" if with_noise else ""
     unit = " points" if scale.noun == "points" else ""
-    return f"{scale.change(finding.difference)}{noise}{unit}"
+    return f"{about(finding)}{scale.change(finding.difference)}{noise}{unit}"
 
 
 def _noise(finding: Finding) -> str:
+    if finding.early:
+        return ""
     return ", within noise" if finding.interval.low <= 0 <= finding.interval.high else ""
 
 
@@ -142,7 +144,8 @@ def _drop(finding: Finding) -> str:
     """A drop, positive where it is for the worse."""
     scale = scale_of(finding.unit)
     sign = MINUS if loss(finding) < 0 else ""
-    return f"{sign}{scale.size(finding.difference)} ± {scale.size(half_width(finding.interval))}"
+    noise = scale.size(half_width(shown_interval(finding)))
+    return f"{about(finding)}{sign}{scale.size(finding.difference)} ± {noise}"
 
 
 def _bits(finding: Finding) -> str:

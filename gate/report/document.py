@@ -95,7 +95,10 @@ def _digest(document: Mapping[str, object], model: str) -> str:
 
 
 def _finding(finding: Finding) -> dict[str, object]:
-    return {**asdict(finding), "place": asdict(finding.place) if finding.place.file else None}
+    written = {**asdict(finding), "place": asdict(finding.place) if finding.place.file else None}
+    if finding.waiver:
+        written["waiver"]["place"] = asdict(finding.waiver.place) if finding.waiver.place.file else None
+    return written
 
 
 def _config(config: ConfigRef) -> dict[str, object]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gate.records import Finding, Interval
 from gate.report.quantities import BITS, Scale, count, percent, scale_of
@@ -22,7 +22,7 @@ class Row:
     base: str
     tuned: str
     change: str  # signed, in the metric's own direction; a score for min_score
-    noise: str  # half the width of the interval about the population
+    noise: str  # half the width of `shown_interval`
     interval: str
     left: str  # half the width of what remains uncertain about the full benchmark, or ""
     bound: str
@@ -30,6 +30,13 @@ class Row:
     relative: str
     documents: str
     within_noise: bool
+    own_bound: str = ""  # of a waived rule: what it asks without the waiver
+
+    @property
+    def waived(self) -> str:
+        """What a waiver made of the rule, and until when; nothing where there is none."""
+        waiver = self.finding.waiver
+        return f"{self.bound} until {waiver.until}, own limit: {self.own_bound}" if waiver else ""
 
     @property
     def outcome(self) -> str:
@@ -38,6 +45,16 @@ class Row:
     @property
     def mark(self) -> str:
         return MARKS[self.finding.outcome]
+
+    @property
+    def settled(self) -> str:
+        """How many documents a rule took that did not need all; nothing where all were scored."""
+        finding = self.finding
+        if not finding.early:
+            return ""
+        of = f"{count(finding.documents_scored)} of {count(finding.documents_planned)}"
+        words = {"undecided": "not settled after", "reported": "seen on"}
+        return f"{words.get(finding.outcome, 'settled after')} {of}"
 
     @property
     def word(self) -> str:
@@ -73,7 +90,7 @@ def loss(finding: Finding) -> float:
 def within_noise(finding: Finding) -> bool:
     """Whether the interval about the population holds "no change"."""
     interval = finding.interval
-    if finding.bound == "min_score" or interval.about != "population":
+    if finding.early or finding.bound == "min_score" or interval.about != "population":
         return False
     return interval.low <= 0 <= interval.high and finding.difference != 0
 
@@ -97,6 +114,16 @@ def worst_first(findings: Iterable[Finding]) -> list[Finding]:
     return sorted(findings, key=severity)
 
 
+def shown_interval(finding: Finding) -> Interval:
+    """Benchmark noise; where not every document was scored, what is left uncertain about the benchmark."""
+    return finding.remaining if finding.early and finding.remaining else finding.interval
+
+
+def about(finding: Finding) -> str:
+    """What stands before a number that is an estimate, and not the benchmark's own."""
+    return "≈ " if finding.early else ""
+
+
 def half_width(interval: Interval) -> float:
     return (interval.high - interval.low) / 2
 
@@ -106,22 +133,25 @@ def make_row(finding: Finding) -> Row:
     scale = scale_of(finding.unit)
     scored = finding.bound == "min_score"
     places = scale.apart(_judged(finding), finding.margin)
-    interval = finding.interval
+    interval, near = shown_interval(finding), about(finding)
     show = scale.level if scored else scale.change
     return Row(
         finding=finding,
         name=task_name(finding.kind, finding.task),
-        base=scale.level(finding.base, places),
-        tuned=scale.level(finding.tuned, places),
-        change=show(finding.tuned if scored else finding.difference, places),
+        base=near + scale.level(finding.base, places),
+        tuned=near + scale.level(finding.tuned, places),
+        change=near + show(finding.tuned if scored else finding.difference, places),
         noise=scale.size(half_width(interval), places),
         interval=f"{show(interval.low, places)} to {show(interval.high, places)}",
-        left="" if finding.remaining is None else scale.size(half_width(finding.remaining), places),
+        left=""
+        if finding.remaining is None or finding.early
+        else scale.size(half_width(finding.remaining), places),
         bound=_bound(finding, scale, places),
         noun="" if scored else scale.noun,
         relative=_relative(finding),
         documents=_documents(finding),
         within_noise=within_noise(finding),
+        own_bound=_own_bound(finding, scale, places),
     )
 
 
@@ -134,7 +164,7 @@ def _judged(finding: Finding) -> float:
 
 def _bound(finding: Finding, scale: Scale, places: int) -> str:
     margin = finding.margin
-    if margin is None:
+    if margin is None or (finding.waiver and finding.waiver.skips):
         return "not judged"
     if finding.bound == "min_score":
         return f"needs {scale.level(margin, places)}"
@@ -142,6 +172,12 @@ def _bound(finding: Finding, scale: Scale, places: int) -> str:
     if finding.bound == "min_gain":
         return f"needs {scale.change(better * margin, places)}"
     return f"allowed {scale.change(edge(finding), places)}"
+
+
+def _own_bound(finding: Finding, scale: Scale, places: int) -> str:
+    if finding.waiver is None:
+        return ""
+    return _bound(replace(finding, margin=finding.waiver.own_margin, waiver=None), scale, places)
 
 
 def edge(finding: Finding) -> float:

@@ -100,7 +100,8 @@ def table(found: Standing) -> str:
         f"{counts.missing:,} not measured"
     )
     limited = paragraph(part("limited", view)) if view.limited else ""
-    return limited + paragraph(part("rules", open_rows(found), bars(view))) + paragraph(line)
+    waived = paragraph(part("waived", view)) if view.waived else ""
+    return limited + paragraph(part("rules", open_rows(found), bars(view))) + waived + paragraph(line)
 
 
 def open_rows(found: Standing) -> tuple[Row, ...]:

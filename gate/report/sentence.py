@@ -37,9 +37,9 @@ def claim(result: Verdict | Failure) -> Sentence:
     """The sentence about merging without its first words."""
     if isinstance(result, Failure):
         return _failed(result)
-    if result.outcome == "pass":
-        return _passed(result.findings)
-    return _blocked(result.findings, result.outcome)
+    said = _passed(result.findings) if result.outcome == "pass" else _blocked(result.findings, result.outcome)
+    waived = sum(finding.waiver is not None for finding in result.findings)
+    return (*said, f"; {many(waived, 'rule')} waived") if waived else said
 
 
 def stage_name(stage: str) -> str:
@@ -58,7 +58,12 @@ def main_target(findings: Sequence[Finding]) -> Finding | None:
 def worst_general(findings: Sequence[Finding]) -> Finding | None:
     """The worst finding about what must not be forgotten: general tasks, their mean, text if it broke."""
     general = [f for f in findings if f.kind in ("general", "average") or (f.kind != "target" and _broken(f))]
-    return next(iter(worst_first(general)), None)
+    return next(iter(worst_first(finding for finding in general if not _skipped(finding))), None)
+
+
+def _skipped(finding: Finding) -> bool:
+    """Whether a waiver takes the rule out, so that nothing may be said of it as if it had been judged."""
+    return finding.waiver is not None and finding.waiver.skips
 
 
 def _broken(finding: Finding) -> bool:
@@ -81,8 +86,10 @@ def _passed(findings: Sequence[Finding]) -> Sentence:
     if worst is None:
         return first or (f"all {many(len(findings), 'rule')} hold",)
     joint = (" and ",) if first else ()
+    tasks = {f.task for f in findings if f.kind == "general" and not _skipped(f)}
+    if any(finding.early for finding in findings if finding.kind != "target"):
+        return (*first, *joint, f"kept every limit on {many(len(tasks), 'general task')}")
     if loss(worst) <= 0 and worst.margin is not None:
-        tasks = {f.task for f in findings if f.kind == "general"}
         return (*first, *joint, f"lost nothing on {many(len(tasks), 'general task')}")
     return (*first, *joint, *_general_clause(worst, first, "at worst lost "))
 
@@ -111,7 +118,7 @@ def _target_clause(finding: Finding) -> Sentence:
     if finding.bound == "min_score":
         return (f"scored {row.change}", *on, needs) if needs else (f"scored {row.change}", *on)
     places = scale.apart(-loss(finding), finding.margin)
-    size = f"{scale.size(finding.difference, places)} {scale.noun}"
+    size = f"{_about(finding)}{scale.size(finding.difference, places)} {scale.noun}"
     verb = (
         "did not change"
         if not finding.difference
@@ -128,7 +135,8 @@ def _general_clause(finding: Finding, before: Sentence, verb: str) -> Sentence:
         return _rise_clause(finding, row)
     places = scale.apart(loss(finding), finding.margin)
     said_unit = any(isinstance(part, str) and scale.noun in part for part in before)
-    amount = f"{scale.size(finding.difference, places)} ± {row.noise}{'' if said_unit else ' ' + scale.noun}"
+    size = f"{_about(finding)}{scale.size(finding.difference, places)}"
+    amount = f"{size} ± {row.noise}{'' if said_unit else ' ' + scale.noun}"
     on: Sentence = (
         (" on the mean of the general tasks",) if finding.kind == "average" else (" on ", Name(row.name))
     )
@@ -146,6 +154,11 @@ def _rise_clause(finding: Finding, row: Row) -> Sentence:
     allowed = "" if finding.margin is None else f", allowed {scale.size(finding.margin, places)}"
     unit: str | Name = scale.noun if finding.unit == BITS else Name(scale.noun)
     return (unit, " on ", Name(row.name), f" {moved} by {size}{share}{allowed}{_noise_words(row)}")
+
+
+def _about(finding: Finding) -> str:
+    """An estimate is never called a score."""
+    return "about " if finding.early else ""
 
 
 def _noise_words(row: Row) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from gate.records import Finding
 from gate.report.quantities import FRACTIONS, Scale, scale_of
-from gate.report.rows import Row, edge, forbidden_below
+from gate.report.rows import Row, edge, forbidden_below, shown_interval
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +120,8 @@ def _panel(title: str, unit: str, rows: list[Row]) -> Panel:
 
 
 def _values(finding: Finding) -> Iterable[float]:
-    yield finding.interval.low
-    yield finding.interval.high
+    yield shown_interval(finding).low
+    yield shown_interval(finding).high
     if finding.margin is not None:
         yield edge(finding)
     if finding.bound == "min_score":
@@ -137,9 +137,9 @@ def _mark(row: Row, axis: Axis) -> Mark:
         forbidden = (0.0, place) if forbidden_below(finding) else (place, round(100 - place, 2))
     return Mark(
         row=row,
-        low=axis.at(finding.interval.low),
+        low=axis.at(shown_interval(finding).low),
         point=axis.at(finding.tuned if scored else finding.difference),
-        high=axis.at(finding.interval.high),
+        high=axis.at(shown_interval(finding).high),
         edge=place,
         forbidden=forbidden,
         base=axis.at(finding.base) if scored else None,

@@ -94,12 +94,22 @@ class View:
         return tuple(sorted(broken, key=lambda row: severity(row.finding)))
 
     @property
+    def early(self) -> tuple[Row, ...]:
+        """Rules whose documents were not all scored."""
+        return tuple(row for row in self.rows if row.finding.early)
+
+    @property
     def holding(self) -> tuple[Row, ...]:
         return tuple(row for row in self.rows if row.outcome == "pass")
 
     @property
     def shown(self) -> tuple[Row, ...]:
         return tuple(row for row in self.rows if row.outcome == "reported")
+
+    @property
+    def waived(self) -> tuple[Row, ...]:
+        """Rules with a waiver, whatever they came to."""
+        return tuple(row for row in self.rows if row.finding.waiver)
 
     @property
     def flipped(self) -> int:
@@ -242,5 +252,6 @@ def _facts(result: Verdict | Failure) -> Iterable[tuple[str, str]]:
     yield "platform", source.platform
     yield "created", source.created
     yield "salt digest", source.salt_digest
+    yield "order digest", source.order_digest
     yield "ftgate", source.ftgate
     yield "versions", ", ".join(f"{name} {version}" for name, version in source.versions.items())

@@ -3,7 +3,7 @@
 Importing this room is cheap; torch, transformers, peft and lm-eval come when a model is loaded.
 """
 
-from gate.scoring.blocks import block_key, make_blocks
+from gate.scoring.blocks import block_key, draw_order, make_blocks
 from gate.scoring.chat import ChatTemplate
 from gate.scoring.protocol import Scorer, Side
 from gate.scoring.session import ModelSession
@@ -16,6 +16,7 @@ __all__ = [
     "Side",
     "block_key",
     "check_applied",
+    "draw_order",
     "make_blocks",
     "prove_finite",
     "prove_weights",

@@ -34,6 +34,21 @@ def make_blocks(
     )
 
 
+def draw_order(blocks: Sequence[Block], salt: bytes, inputs: str) -> tuple[Block, ...]:
+    """One leaf's blocks in the order in which they are drawn until its rules are settled.
+
+    `inputs` is the digest of what is judged. Which documents share a block is random by the salt, and so is
+    this order, by HMAC-SHA256 over other names: together one uniformly random permutation of the documents
+    to anyone without the salt, independent between leaves. The same inputs have the same order for ever.
+    """
+
+    def place(block: Block) -> bytes:
+        name = json.dumps(["order", inputs, block.task, block.leaf, block.index])
+        return hmac.digest(salt, name.encode(), "sha256")
+
+    return tuple(sorted(blocks, key=place))
+
+
 def _draw(name: bytes) -> bytes:
     return hashlib.sha256(LIMIT_SEED + name).digest()
 

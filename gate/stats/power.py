@@ -35,7 +35,8 @@ CAUGHT = 0.8
 class Design:
     """One rule `drop <= margin` on 0/1 documents: how many are scored, and how it decides.
 
-    Of a mean over `leaves` (a group, `average`), `documents` are as many of one task as are as precise.
+    `min_gain` of m is a margin of -m: a gain is a drop below 0. Of a mean over `leaves` (a group, `average`),
+    `documents` are as many of one task as are as precise.
     """
 
     documents: int
@@ -47,7 +48,8 @@ class Design:
     leaves: tuple[Stratum, ...] = ()
 
     def __post_init__(self) -> None:
-        sound = 0 <= self.flips <= 1 and 0 <= self.margin < 1 and 0 < self.error < 0.5
+        least = 0.0 if self.decide == "proven" else -1.0 + 1e-12
+        sound = 0 <= self.flips <= 1 and least <= self.margin < 1 and 0 < self.error < 0.5
         if self.documents < 1 or self.rules < 1 or not sound:
             raise ValueError(f"{self} makes no sense")
 

@@ -1,6 +1,7 @@
 """Measurements + Policy -> Verdict. Pure: no model, no file, no clock."""
 
 from gate.verdict.findings import judge, judge_what_there_is
+from gate.verdict.playing import order_digest
 from gate.verdict.result import Failure, Result, Verdict, exit_code
 
-__all__ = ["Failure", "Result", "Verdict", "exit_code", "judge", "judge_what_there_is"]
+__all__ = ["Failure", "Result", "Verdict", "exit_code", "judge", "judge_what_there_is", "order_digest"]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gate.errors import MeasurementError
-from gate.records import Leaf, Measurement, TaskInfo
+from gate.records import Leaf, Measurement, Rule, TaskInfo
 from gate.stats import Array
 
 HUGE = 1e100  # no score is as large, and squares of what is smaller do not overflow
@@ -31,6 +32,28 @@ class PairedLeaf:
     denominators: Array | None
     corpus: tuple[float, float] | None
     replicates: Array  # rows of (base, tuned)
+    planned: int
+    rounds: NDArray[np.int_] | None = None  # in which each document was drawn
+    clusters: tuple[str, ...] | None = None
+
+    @property
+    def complete(self) -> bool:
+        """Whether all that was planned was scored."""
+        return self.scored == self.planned
+
+    def until(self, last: int) -> PairedLeaf:
+        """What had been drawn by the end of round `last`."""
+        if self.rounds is None:
+            return self
+        kept = self.rounds <= last
+        return replace(
+            self,
+            scored=int(kept.sum()),
+            base=self.base[kept],
+            tuned=self.tuned[kept],
+            rounds=self.rounds[kept],
+            clusters=None,
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,6 +78,15 @@ class MeasuredMetric:
     def is_fraction(self) -> bool:
         return self.unit in FRACTIONS
 
+    @property
+    def complete(self) -> bool:
+        """Whether all that was planned was scored."""
+        return all(leaf.complete for leaf in self.leaves)
+
+    def until(self, last: int) -> MeasuredMetric:
+        """The same metric of what had been drawn by the end of round `last`."""
+        return replace(self, leaves=tuple(leaf.until(last) for leaf in self.leaves))
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MeasuredTask:
@@ -62,6 +94,19 @@ class MeasuredTask:
 
     info: TaskInfo
     metrics: Mapping[tuple[str, str], MeasuredMetric]
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What a rule is about: one metric, or for the average several."""
+
+    rule: Rule
+    metrics: tuple[MeasuredMetric, ...]
+
+    @property
+    def complete(self) -> bool:
+        """Whether all that was planned was scored."""
+        return all(metric.complete for metric in self.metrics)
 
 
 def arrange_task(info: TaskInfo, measurements: Iterable[Measurement]) -> MeasuredTask:
@@ -156,12 +201,19 @@ def _arrange_leaf(leaf: Leaf, measurement: Measurement) -> PairedLeaf:
         denominators=_denominators(where, measurement, n),
         corpus=corpus,
         replicates=replicates,
+        planned=leaf.documents_planned,
+        rounds=_rounds(where, measurement, n),
+        clusters=measurement.clusters,
     )
 
 
 def _check_documents(where: str, leaf: Leaf, measurement: Measurement) -> None:
     numbers, hashes = measurement.numbers, measurement.hashes
-    if measurement.documents_total != leaf.documents_total or len(numbers) != leaf.documents_planned:
+    stopped = measurement.rounds is not None and measurement.aggregation == "mean"
+    enough = (
+        1 <= len(numbers) <= leaf.documents_planned if stopped else len(numbers) == leaf.documents_planned
+    )
+    if measurement.documents_total != leaf.documents_total or not enough:
         raise MeasurementError(
             f"{where}: {len(numbers)} of {measurement.documents_total} documents, planned were "
             f"{leaf.documents_planned} of {leaf.documents_total}"
@@ -192,6 +244,17 @@ def _denominators(where: str, measurement: Measurement, n: int) -> Array | None:
     if (weights < 0).any() or weights.sum() < 1 / HUGE:
         raise MeasurementError(f"{where}: a ratio over nothing")
     return weights
+
+
+def _rounds(where: str, measurement: Measurement, n: int) -> NDArray[np.int_] | None:
+    if measurement.clusters is not None and len(measurement.clusters) != n:
+        raise MeasurementError(f"{where}: {len(measurement.clusters)} clusters for {n} documents")
+    if measurement.rounds is None:
+        return None
+    rounds = np.array(measurement.rounds)
+    if rounds.shape != (n,) or rounds.dtype.kind != "i" or (rounds < 0).any():
+        raise MeasurementError(f"{where}: a document without the round in which it was drawn")
+    return rounds
 
 
 def _corpus(where: str, measurement: Measurement) -> tuple[tuple[float, float] | None, Array]:

@@ -2,33 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import replace
 
-from gate.errors import ConfigErrors, GateError, MeasurementError, Problem, UsageError
+from gate.errors import GateError, MeasurementError
 from gate.records import (
     ConfigRef,
     Cost,
     Finding,
+    FindingOutcome,
+    Interval,
     Measurements,
     Policy,
     Provenance,
     Rule,
     TaskInfo,
-    TaskSpec,
 )
-from gate.verdict.arrange import MeasuredMetric, MeasuredTask, arrange_task
+from gate.verdict.arrange import MeasuredTask, Subject, arrange_task
 from gate.verdict.estimate import Estimate, Quantity, average, estimate_metric
+from gate.verdict.playing import Settlement, order_digest, require_complete, require_settled, settle
+from gate.verdict.proving import Proof, prove
 from gate.verdict.result import Verdict, bound_holds, check_models
-
-
-@dataclass(frozen=True, slots=True)
-class _Subject:
-    """What a rule is about: one metric, or for the average several."""
-
-    rule: Rule
-    metrics: tuple[MeasuredMetric, ...]
+from gate.verdict.subjects import find_subject, find_subjects
+from gate.verdict.waive import unneeded
 
 
 def judge(
@@ -49,8 +44,14 @@ def judge(
     check_models(measurements.base, measurements.tuned)
     if expected_base is not None and measurements.base.digest != expected_base:
         raise MeasurementError(f"{measurements.base.name} is not the base that was to be measured against")
-    subjects = _subjects(policy, _arrange(measurements))
-    findings = tuple(_finding(subject, policy) for subject in subjects)
+    if provenance.order_digest != order_digest(measurements):
+        raise MeasurementError("these are not the documents that were drawn, in the order that was published")
+    subjects = find_subjects(policy, _arrange(measurements))
+    settled = settle(subjects, policy)
+    findings = tuple(_finding(subject, policy, settled.get(subject.rule.id)) for subject in subjects)
+    if policy.decide == "score" and not any(finding.outcome == "fail" for finding in findings):
+        require_settled(findings, policy)
+    provenance = replace(provenance, warnings=(*provenance.warnings, *unneeded(findings)))
     return Verdict(findings, measurements.base, measurements.tuned, config, cost, provenance)
 
 
@@ -68,7 +69,9 @@ def judge_what_there_is(measurements: Measurements, policy: Policy) -> tuple[Fin
             continue
     for rule in policy.rules:
         try:
-            findings.append(_finding(_subject(rule, policy, tasks), policy))
+            subject = find_subject(rule, policy, tasks)
+            require_complete(subject)
+            findings.append(_finding(subject, policy, None))
         except GateError:
             continue
     return tuple(findings)
@@ -88,113 +91,21 @@ def _arranged(info: TaskInfo, measurements: Measurements) -> MeasuredTask:
     return arrange_task(info, (m for m in measurements.measurements if m.task == info.task))
 
 
-# ── What a rule is about ─────────────────────────────────────────────────────────────────────────
-
-
-def _subjects(policy: Policy, tasks: Mapping[str, MeasuredTask]) -> list[_Subject]:
-    if not 0 < policy.confidence < 1:
-        raise UsageError(f"confidence lies between 0 and 1, not {policy.confidence}")
-    if all(rule.margin is None for rule in policy.rules):
-        raise UsageError(
-            f"{policy.path or 'the policy'} judges nothing: no rule has a margin",
-            hint="add one, such as general: {defaults: {max_drop: 0.02}}",
-        )
-    subjects: list[_Subject] = []
-    problems: list[Problem] = []
-    for rule in policy.rules:
-        try:
-            if any(rule.id == other.rule.id for other in subjects):
-                raise UsageError("the policy has this rule twice")
-            subjects.append(_subject(rule, policy, tasks))
-        except UsageError as error:
-            file = rule.place.file or policy.path
-            problems.append(Problem(file, error.message, rule.place.line or None, rule.id, error.hint))
-    if problems:
-        raise ConfigErrors(problems)
-    return subjects
-
-
-def _subject(rule: Rule, policy: Policy, tasks: Mapping[str, MeasuredTask]) -> _Subject:
-    if (rule.margin is None) != (rule.bound == "report"):
-        raise UsageError("a rule has a margin if, and only if, it judges")
-    if rule.kind == "average":
-        return _Subject(rule, _averaged(policy, tasks))
-    specs = {spec.id: spec for spec in policy.tasks}
-    metric = _metric(f"{rule.kind}/{rule.task}", rule, specs, tasks)
-    if rule.bound == "min_score" and not metric.higher_is_better:
-        raise UsageError(f"min_score needs a metric where higher is better; {metric.name} is not")
-    if rule.bound == "max_rise" and metric.higher_is_better:
-        raise UsageError(f"max_rise needs a metric where lower is better; {metric.name} is not")
-    return _Subject(rule, (metric,))
-
-
-def _averaged(policy: Policy, tasks: Mapping[str, MeasuredTask]) -> tuple[MeasuredMetric, ...]:
-    """The general tasks' metrics; they must be fractions that may be averaged."""
-    specs = {spec.id: spec for spec in policy.tasks if spec.kind == "general"}
-    if not specs:
-        raise UsageError("the policy has no general tasks to average")
-    metrics = tuple(_metric(task, None, specs, tasks) for task in specs)
-    odd = [f"{m.task} ({m.name}, {m.unit})" for m in metrics if not (m.is_fraction and m.higher_is_better)]
-    if odd:
-        raise UsageError(
-            f"only fractions where higher is better can be averaged, and not {', '.join(odd)}",
-            hint="name another metric for the task, or leave out the average",
-        )
-    return metrics
-
-
-def _metric(
-    task: str, rule: Rule | None, specs: Mapping[str, TaskSpec], tasks: Mapping[str, MeasuredTask]
-) -> MeasuredMetric:
-    """The metric that the rule names, else the policy's task, else the task's own."""
-    if task not in tasks:
-        raise UsageError(f"this run did not measure {task}", hint=f"it measured {', '.join(tasks)}")
-    measured, spec = tasks[task], specs.get(task)
-    if spec is not None:
-        _check_measured_as_asked(spec, measured.info)
-    named = next((s for s in (rule, spec) if s is not None and (s.metric or s.filter)), None)
-    if named is None:
-        return measured.metrics[measured.info.metric, measured.info.filter]
-    name = named.metric or measured.info.metric
-    own = measured.info.filter if name == measured.info.metric else None
-    wanted = named.filter or own
-    fits = [m for m in measured.metrics.values() if m.metric == name and wanted in (None, m.filter)]
-    if len(fits) != 1:
-        fault = "more than one filter of" if fits else "no"
-        stored = "; ".join(m.name for m in measured.metrics.values())
-        raise UsageError(f"this run has {fault} {name} of {task}", hint=f"it has {stored}")
-    return fits[0]
-
-
-def _check_measured_as_asked(spec: TaskSpec, info: TaskInfo) -> None:
-    """A later policy must not judge what was measured in another way than it asks."""
-    asked = min(spec.limit or info.documents_total, info.documents_total)
-    if info.documents_planned < asked:
-        raise UsageError(
-            f"the policy asks for {asked} documents of {spec.task}, this run scored {info.documents_planned}",
-            hint="run ftgate check again",
-        )
-    for key, wants, has in (
-        ("num_fewshot", spec.num_fewshot, info.num_fewshot),
-        ("chat_template", None if spec.chat_template == "auto" else spec.chat_template, info.chat_template),
-    ):
-        if wants is not None and wants != has:
-            raise UsageError(
-                f"the policy asks for {key} {wants} on {spec.task}, this run was measured with {has}",
-                hint="run ftgate check again",
-            )
-
-
 # ── Findings ─────────────────────────────────────────────────────────────────────────────────────
 
 
-def _finding(subject: _Subject, policy: Policy) -> Finding:
+def _finding(subject: Subject, policy: Policy, settlement: Settlement | None) -> Finding:
+    """`settlement` where documents were left out: the numbers are then of what had been drawn when the rule
+    was settled."""
     rule, metrics = subject.rule, subject.metrics
+    if settlement is not None:
+        metrics = tuple(metric.until(settlement.claim.round) for metric in metrics)
     of: Quantity = "tuned" if rule.bound == "min_score" else "difference"
     estimates = [estimate_metric(m, of, policy.confidence) for m in metrics]
     averaged = rule.kind == "average"
     estimate = average(estimates, policy.confidence) if averaged else estimates[0]
     first = metrics[0]
+    proof = _proof(subject, policy)
     return Finding(
         rule=rule.id,
         kind=rule.kind,
@@ -209,22 +120,48 @@ def _finding(subject: _Subject, policy: Policy) -> Finding:
         difference=estimate.difference,
         interval=estimate.interval,
         margin=rule.margin,
-        outcome=_outcome(rule, estimate, first.higher_is_better),
+        outcome=_outcome(rule, estimate, first.higher_is_better, settlement, proof),
         documents_scored=estimate.scored,
         documents_total=estimate.total,
         higher_is_better=first.higher_is_better,
-        remaining=estimate.remaining,
+        remaining=estimate.remaining if settlement is None else _remaining(settlement),
         fell=estimate.changes.fell,
         rose=estimate.changes.rose,
         unchanged=estimate.changes.unchanged,
-        note=_note(rule, estimate, first.higher_is_better),
+        note=_note(rule, estimate, first.higher_is_better, settlement, proof),
         place=rule.place,
+        waiver=rule.waiver,
+        documents_planned=sum(leaf.planned for metric in metrics for leaf in metric.leaves),
+        proven=None if proof is None else proof.proven,
     )
 
 
-def _outcome(rule: Rule, estimate: Estimate, higher_is_better: bool) -> Literal["pass", "fail", "reported"]:
-    if rule.margin is None:
+def _proof(subject: Subject, policy: Policy) -> Proof | None:
+    """Under `decide: proven`, of what must not be forgotten."""
+    rule = subject.rule
+    if policy.decide != "proven" or rule.bound != "max_drop" or not rule.judges:
+        return None
+    return prove(subject, 1 - policy.confidence)
+
+
+def _remaining(settlement: Settlement) -> Interval:
+    low, high = settlement.bounds
+    return Interval(low, high, settlement.claim.level, "benchmark", "betting martingale, at all looks")
+
+
+def _outcome(
+    rule: Rule,
+    estimate: Estimate,
+    higher_is_better: bool,
+    settlement: Settlement | None,
+    proof: Proof | None,
+) -> FindingOutcome:
+    if rule.margin is None or rule.skipped:
         return "reported"
+    if settlement is not None:
+        if not settlement.certain:
+            return "undecided"
+        return "pass" if settlement.claim.says == "keeps" else "fail"
     held = bound_holds(
         rule.bound,
         base=estimate.base,
@@ -233,14 +170,27 @@ def _outcome(rule: Rule, estimate: Estimate, higher_is_better: bool) -> Literal[
         margin=rule.margin,
         higher_is_better=higher_is_better,
     )
+    if held and proof is not None and not proof.proven:
+        return "undecided"
     return "pass" if held else "fail"
 
 
-def _note(rule: Rule, estimate: Estimate, higher_is_better: bool) -> str:
-    """What a reader must know beside the numbers: noise, exact test, documents left out."""
+def _note(
+    rule: Rule,
+    estimate: Estimate,
+    higher_is_better: bool,
+    settlement: Settlement | None,
+    proof: Proof | None,
+) -> str:
+    """What a reader must know beside the numbers: noise, exact test, proof, documents left out."""
+    if settlement is not None:
+        # No more: noise and tests are of the documents drawn, and would be read as the benchmark's.
+        return "" if settlement.certain else "not settled: another rule fails for certain"
     parts = [_noise(rule, estimate, higher_is_better)]
     if estimate.p_value is not None and estimate.changes.fell + estimate.changes.rose > 0:
         parts.append(f"exact McNemar p = {estimate.p_value:.2g}")
+    if proof is not None:
+        parts.append(proof.note)
     if estimate.scored < estimate.total:
         parts.append(f"judged on {estimate.scored:,} of {estimate.total:,} documents")
     return "; ".join(part for part in parts if part)

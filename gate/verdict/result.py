@@ -23,6 +23,7 @@ from gate.records import (
 # Numbers that differ by less than this, relative to their size, are equal: 0.70 - 0.68 is
 # 0.02 + 2e-17 in binary. One document among ten million moves a score by 1e-7.
 ROUNDING = 1e-12
+SETTLED = 1e-9  # to which the ends of what is left uncertain are computed
 
 
 def bound_holds(
@@ -147,17 +148,24 @@ def _check_finding(finding: Finding) -> None:
         raise _broken(finding, "has a difference that is not tuned minus base")
     if not (finding.rule.startswith(f"{finding.kind}/") and finding.rule.endswith(f"/{finding.bound}")):
         raise _broken(finding, f"is not a {finding.kind} rule about {finding.bound}")
-    if finding.outcome not in ("undecided", _recomputed_outcome(finding)):
-        raise _broken(finding, f"says {finding.outcome}, which its own numbers contradict")
+    waiver = finding.waiver
+    if waiver and (waiver.rule, waiver.shown_margin) != (finding.rule, finding.margin):
+        raise _broken(finding, "has another margin than its waiver gives it")
     _check_documents(finding)
     _check_intervals(finding)
+    if finding.outcome not in ("undecided", _recomputed_outcome(finding)):
+        raise _broken(finding, f"says {finding.outcome}, which its own numbers contradict")
+    if finding.proven is False and finding.outcome == "pass":
+        raise _broken(finding, "passes without the proof that its policy asks for")
 
 
 def _recomputed_outcome(finding: Finding) -> FindingOutcome:
     if (finding.margin is None) != (finding.bound == "report"):
         raise _broken(finding, "has no margin" if finding.margin is None else "reports, yet has a margin")
-    if finding.margin is None:
+    if finding.margin is None or (finding.waiver and finding.waiver.skips):
         return "reported"
+    if finding.early:
+        return _settled_outcome(finding, finding.margin)
     held = bound_holds(
         finding.bound,
         base=finding.base,
@@ -169,9 +177,28 @@ def _recomputed_outcome(finding: Finding) -> FindingOutcome:
     return "pass" if held else "fail"
 
 
+def _settled_outcome(finding: Finding, margin: float) -> FindingOutcome:
+    """Of a rule whose documents were not all scored: what holds wherever the full benchmark's number lies."""
+    remaining = finding.remaining
+    if remaining is None or remaining.level < 1 - 2 * (1 - finding.interval.level) - 1e-9:
+        return "undecided"
+    # Both ends as changes for the better (as scores for min_score), held against the least that is allowed.
+    better = (remaining.low, remaining.high)
+    if finding.bound == "max_rise" or (finding.bound != "min_score" and not finding.higher_is_better):
+        better = (-remaining.high, -remaining.low)
+    allowed = margin if finding.bound in ("min_gain", "min_score") else -margin
+    if better[0] >= allowed - SETTLED:
+        return "pass"
+    return "fail" if better[1] <= allowed + SETTLED else "undecided"
+
+
 def _check_documents(finding: Finding) -> None:
     if not 1 <= finding.documents_scored <= finding.documents_total:
         raise _broken(finding, f"scored {finding.documents_scored} of {finding.documents_total} documents")
+    if finding.documents_planned and not (
+        finding.documents_scored <= finding.documents_planned <= finding.documents_total
+    ):
+        raise _broken(finding, f"was planned on {finding.documents_planned} documents")
     counts = (finding.fell, finding.rose, finding.unchanged)
     if min(counts) < 0 or sum(counts) not in (0, finding.documents_scored):
         raise _broken(finding, "counts other documents than it scored")

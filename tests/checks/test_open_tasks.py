@@ -286,3 +286,19 @@ def test_unknown_task_is_named_with_its_neighbours(evals, tmp_path):
         open_tasks((spec,), Policy((), (spec,), include=(str(evals.folder),)), index_folder=index)
     assert "did you mean hellaswag?" in caught.value.problems[0].hint
     assert "broken.yaml could not be read" in caught.value.problems[0].hint
+
+
+def test_documents_carry_the_field_that_says_which_belong_together(evals):
+    """Equal values, equal clusters; the requests and what the store calls them stay the same."""
+    evals("asked.yaml", GENERATE)
+    plain, clustered = (open_one(evals, "asked", **spec).build(None) for spec in ({}, {"cluster_by": "n"}))
+    one, two, again = (document.cluster for document in clustered.leaves[0].documents)
+    assert one != two == again
+    assert [document.cluster for document in plain.leaves[0].documents] == [None] * 3
+    assert clustered.leaves[0].digest == plain.leaves[0].digest
+
+
+def test_a_field_that_is_not_there_is_told_before_anything_is_trained(evals):
+    """With the fields that the documents have."""
+    evals("asked.yaml", GENERATE)
+    assert "no field 'passage', which `cluster_by` names" in problem(evals, "asked", cluster_by="passage")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -118,3 +119,54 @@ def test_the_harmless_copy_passes(repository: Any) -> None:
     code, verdict = check(repository, "harmless")
     assert (code, verdict["outcome"]) == (0, "pass")
     assert abs(average_drop(verdict)) < 0.02
+
+
+@pytest.mark.parametrize(("tuned", "code"), [("harmless", 0), ("harmful", 1)])
+def test_score_says_what_full_says_from_fewer_documents(repository: Any, tuned: str, code: int) -> None:
+    """The same verdict; each rule is settled as the full benchmark settles it, and its full number lies where
+    the report says. Judged again, the stored rounds repeat it; what needs more is refused."""
+    _, full = check(repository, tuned)
+    repository.write("score.yaml", {**POLICY, "decide": "score", "fail_budget": 1.0})
+    run = f"runs/{tuned}-score"
+    words = ("--base", "base", "--tuned", tuned, "--thresholds", "score.yaml", "--run-dir", run)
+    done = repository.ftgate("check", *words)
+    score = repository.verdict(run)
+    assert done.returncode == code, done.stderr
+    pairs = list(zip(full["findings"], score["findings"], strict=True))
+    assert [found["outcome"] for _, found in pairs] == [whole["outcome"] for whole, _ in pairs]
+    used = [found["documents_scored"] / found["documents_planned"] for _, found in pairs]
+    assert sum(used) < 0.95 * len(used)
+    for whole, found in pairs:
+        left = found["remaining"] or {"low": whole["difference"], "high": whole["difference"]}
+        assert left["low"] - 1e-9 <= whole["difference"] <= left["high"] + 1e-9
+    assert "settled after" in (repository.path / run / "comment.md").read_text()
+    assert score["provenance"]["order_digest"].startswith("sha256:")
+    assert repository.ftgate("judge", run).returncode == code
+    assert repository.verdict(run)["findings"] == score["findings"]
+    refused = repository.ftgate("judge", run, "--thresholds", "thresholds.yaml")
+    assert refused.returncode == 2
+    assert "needs all 300 documents under this policy" in refused.stderr
+    assert repository.verdict(run)["findings"] == score["findings"]
+
+
+def test_an_interrupted_score_goes_on_in_its_order(
+    repository: Any, tmp_path: Path, wait_for: Callable[..., Any]
+) -> None:
+    """Ctrl-C in the middle of the rounds, then the same command: the same documents in the same order, and
+    the same findings, as in one go under the same salt."""
+    repository.write("score.yaml", {**POLICY, "decide": "score"})
+    words = ("check", "--base", "base", "--tuned", "harmless", "--thresholds", "score.yaml", "--run-dir")
+    here, other = tmp_path / "here", tmp_path / "other"
+    process = repository.start(*words, "runs/broken", FTGATE_CACHE=str(here))
+    wait_for(lambda: len(list(here.glob("v1/blocks/*/*.parquet"))) >= 8, process)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert repository.ftgate(*words, "runs/broken", FTGATE_CACHE=str(here)).returncode == 0
+    (other / "v1").mkdir(parents=True)
+    shutil.copy(here / "v1" / "salt", other / "v1" / "salt")
+    assert repository.ftgate(*words, "runs/whole", FTGATE_CACHE=str(other)).returncode == 0
+    broken, whole = (repository.verdict(f"runs/{name}") for name in ("broken", "whole"))
+    assert broken["provenance"]["order_digest"] == whole["provenance"]["order_digest"]
+    assert broken["findings"] == whole["findings"]
+    assert broken["cost"]["blocks_from_store"] >= 8

@@ -20,6 +20,7 @@ SURFACE = {
         "--train-timeout",
         "--no-cache *",
     ],
+    "plan": ["CONFIG ?", "--thresholds =thresholds.yaml", "--device", "--json *"],
     "judge": ["RUN", "--thresholds"],
     "report": ["RUN"],
     "verify": ["VERDICT", "MODEL", "--repo", "--signer-workflow", "--source-ref", "--unsigned *"],

@@ -14,8 +14,8 @@ from safetensors.torch import load_file, save_file
 import gate
 from gate.configs import load_config
 from gate.errors import ConfigErrors
-from gate.inputs import find_base, find_data
-from gate.records import ModelRef, TrainingConfig
+from gate.inputs import find_base, find_data, order_inputs
+from gate.records import Dataset, ModelRef, Override, Plan, Policy, TrainingConfig
 from gate.training import planned_overrides
 
 DEMO = Path(gate.__file__).parent / "demo"
@@ -93,3 +93,53 @@ def test_hub_data_that_is_not_there_is_told_at_the_config(tmp_path: Path) -> Non
         find_data(load_config(tmp_path / "sft.yaml"), hub.environ(tmp_path / "home"))
     assert [problem.line for problem in caught.value.problems] == [2, 2]
     assert "there is no dataset org/two" in caught.value.problems[1].message
+
+
+# ── What fixes the order of documents ────────────────────────────────────────────────────────────
+
+HERE = ModelRef("base", "/here/base", "sha256:b")
+MADE = ModelRef("tuned", "/here/tuned", "sha256:t")
+
+
+def plan_of(config: TrainingConfig | None, base: ModelRef = HERE, policy: Policy | None = None) -> Plan:
+    return Plan(policy or Policy((), (), decide="score"), base, (), config)
+
+
+def test_the_order_belongs_to_what_is_judged(tmp_path: Path) -> None:
+    """Base, recipe and data count; the policy, places, names, and the weights of another try do not."""
+    data = tmp_path / "train.jsonl"
+    data.write_text("{}\n")
+    moved = tmp_path / "moved.jsonl"
+    moved.write_text("{}\n")
+    settings = {"learning_rate": 1e-4, "output_dir": "out", "model_name_or_path": "base"}
+    config = TrainingConfig("trl", "lora", "base", None, (Dataset(str(data)),), settings, {}, path="a.yaml")
+    own = order_inputs(plan_of(config), MADE)
+    other_place = replace(
+        config,
+        path="b.yaml",
+        base_model="/elsewhere/base",
+        datasets=(Dataset(str(moved)),),
+        settings={**settings, "output_dir": "other", "model_name_or_path": "/elsewhere/base"},
+    )
+    assert order_inputs(plan_of(other_place), MADE) == own
+    assert order_inputs(plan_of(config, replace(HERE, path="/there", name="b")), MADE) == own
+    assert order_inputs(plan_of(config, policy=Policy((), (), confidence=0.9, decide="score")), MADE) == own
+    assert order_inputs(plan_of(config), replace(MADE, digest="sha256:u")) == own
+    moved.write_text("{}\n{}\n")
+    assert order_inputs(plan_of(config, policy=Policy((), ())), MADE) == ""  # all are scored
+    others = [
+        plan_of(other_place),
+        plan_of(config, replace(HERE, digest="sha256:c")),
+        plan_of(replace(config, settings={**settings, "learning_rate": 2e-4})),
+        plan_of(replace(config, overrides=(Override("seed", 1, 2, "asked"),))),
+        plan_of(replace(config, datasets=(Dataset("org/data", revision="1" * 40, hub="org/data"),))),
+    ]
+    digests = {order_inputs(each, MADE) for each in others}
+    assert len(digests | {own}) == len(others) + 1
+
+
+def test_without_a_config_the_order_is_the_tuned_models() -> None:
+    """Nothing else says which fine-tune it is."""
+    own = order_inputs(plan_of(None), MADE)
+    assert order_inputs(plan_of(None), replace(MADE, path="/there", name="t")) == own
+    assert order_inputs(plan_of(None), replace(MADE, digest="sha256:u")) != own

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import itertools
+import math
 import shutil
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,7 +18,19 @@ from checks import DocumentValues, PreparedTask
 from gate.errors import MeasurementError, NotLikeForLike, OutOfMemory
 from gate.measure import Measured, measure
 from gate.progress import SilentProgress
-from gate.records import Document, Evaluation, Leaf, Measurement, ModelRef, Request, Response, TaskInfo
+from gate.records import (
+    Document,
+    Evaluation,
+    Leaf,
+    Measurement,
+    ModelRef,
+    Policy,
+    Request,
+    Response,
+    Rule,
+    TaskInfo,
+    TaskSpec,
+)
 from gate.scoring import settings as scoring_settings
 from gate.scoring.settings import Settings
 from gate.shell import Shell
@@ -397,3 +412,133 @@ def test_nothing_is_scored_when_the_models_read_otherwise(store: Store) -> None:
     with pytest.raises(NotLikeForLike, match="document 0"):
         run(session, store)
     assert session.asked == []
+
+
+# ── Drawn until settled ──────────────────────────────────────────────────────────────────────────
+
+MANY = 1500
+SCORE = Policy(
+    (Rule("general", "task", "max_drop", 0.08),), (TaskSpec("general", "task"),), decide="score", path="p"
+)
+
+
+@dataclass(frozen=True)
+class RightOrWrong(FakeLeaf):
+    """Nine documents in ten are right, for each model other ones."""
+
+    def evaluate(self, position: int, responses: Sequence[Response]) -> DocumentValues:
+        return DocumentValues({"score,none": float(-(responses[0].logprob or 0.0) % 1 > 0.09)})
+
+    def answer(self, position: int, responses: Sequence[Response]) -> str:
+        return str(responses[0].logprob)
+
+
+def many() -> FakeTask:
+    """One task that is large enough to be settled early."""
+    documents = tuple(
+        Document(at, f"hash {at}", (Request("loglikelihood", f"document {at}", " a"),)) for at in range(MANY)
+    )
+    leaves = (Leaf("task", MANY, MANY),)
+    info = TaskInfo("general/task", "fake", "score", "none", "accuracy", True, leaves)
+    return FakeTask(info, RightOrWrong("task", "leaf", documents))
+
+
+def salted(root: Path, salt: bytes = b"s" * 32) -> Store:
+    """A store with a known salt: what is drawn, and how much, is the same in every run of the tests."""
+    (root / "v1").mkdir(parents=True)
+    (root / "v1" / "salt").write_bytes(salt + hashlib.sha256(salt).digest())
+    return Store(root)
+
+
+@pytest.fixture
+def drawn(tmp_path: Path) -> Store:
+    return salted(tmp_path / "drawn")
+
+
+def draw(session: Any, store: Store, policy: Policy = SCORE, inputs: str = "inputs") -> Measured:
+    shell = Shell({}, print, print, SilentProgress(), clock=lambda: 0.0)
+    return measure((many(),), session, store, Evaluation(batch_size=BATCH), shell, policy, inputs)
+
+
+def test_documents_are_drawn_until_a_rule_is_settled(drawn: Store) -> None:
+    """Fewer than all, the same for both models, each with its round; and what `full` says of them."""
+    measured = draw(FakeSession(), drawn)
+    found = only(measured)
+    assert 32 <= len(found.numbers) < MANY
+    assert found.rounds is not None
+    assert sorted(set(found.rounds)) == list(range(max(found.rounds) + 1))
+    assert measured.order_digest.startswith("sha256:")
+    whole = only(draw(FakeSession(), drawn, replace(SCORE, decide="full")))
+    assert whole.rounds is None
+    assert [whole.base[number] for number in found.numbers] == list(found.base)
+    assert [whole.tuned[number] for number in found.numbers] == list(found.tuned)
+
+
+def test_the_same_inputs_repeat_order_and_answer(tmp_path: Path) -> None:
+    """Nothing is scored twice; other inputs draw in another order, from the same blocks."""
+    drawn = salted(tmp_path / "drawn")
+    first, session = draw(FakeSession(), drawn), FakeSession()
+    again = draw(session, drawn)
+    assert (session.asked, again.measurements) == ([], first.measurements)
+    assert again.order_digest == first.order_digest
+    other = draw(FakeSession(), drawn, inputs="others")
+    assert other.order_digest != first.order_digest
+    assert other.blocks_from_store > 0  # the base was asked ahead, and answers for any order
+    another_salt = draw(FakeSession(), salted(tmp_path / "elsewhere", b"t" * 32))
+    assert another_salt.order_digest != first.order_digest
+
+
+@pytest.mark.parametrize("after", [1, 5, 12])
+def test_an_interrupted_run_goes_on_in_its_order(after: int, drawn: Store, tmp_path: Path) -> None:
+    """Stopped after some blocks and started again: the same measurements as without, each block once."""
+    expected = draw(FakeSession(), salted(tmp_path / "other"))
+    stopped = FakeSession()
+
+    def fits(side: str, size: int, texts: list[str]) -> bool:
+        if len(stopped.asked) == after:
+            raise KeyboardInterrupt
+        return True
+
+    stopped.fits = fits
+    with pytest.raises(KeyboardInterrupt):
+        draw(stopped, drawn)
+    session = FakeSession()
+    measured = draw(session, drawn)
+    assert measured.measurements == expected.measurements
+    assert measured.order_digest == expected.order_digest
+    asked = [(side, texts) for side, _, texts in (*stopped.asked, *session.asked)]
+    assert len(asked) == len(set(asked))
+
+
+def test_models_are_swapped_some_few_times(drawn: Store) -> None:
+    """One is in memory at a time: the base is asked ahead, so that not every round loads both."""
+    session = FakeSession()
+    found = only(draw(session, drawn))
+    sides = [side for side, _, _ in session.asked]
+    swaps = sum(one != other for one, other in itertools.pairwise(sides))
+    assert found.rounds is not None
+    assert swaps <= 2 * math.ceil(math.log2(max(found.rounds) + 2)) + 1
+    tuned = sum(side == "tuned" for side in sides)
+    assert len(sides) - tuned <= 2 * tuned  # at most as many again
+
+
+def test_out_of_memory_keeps_pairs_alike_while_drawing(drawn: Store) -> None:
+    """Each block's last answers come from one batch size, also where the base was asked ahead."""
+    session = FakeSession(
+        fits=lambda side, size, texts: side == "base" or size <= 2 or len(session.asked) < 9
+    )
+    draw(session, drawn)
+    last = {(side, texts): size for side, size, texts in session.asked}
+    tuned = [texts for side, texts in last if side == "tuned"]
+    assert all(last["base", texts] == last["tuned", texts] for texts in tuned)
+    assert {last["tuned", texts] for texts in tuned} == {BATCH, 2}
+
+
+def test_a_value_that_is_not_there_is_an_error(drawn: Store) -> None:
+    """A number that is missing settles nothing."""
+    task = many()
+    info = replace(task.info, metric="another")
+    shell = Shell({}, print, print, SilentProgress(), clock=lambda: 0.0)
+    odd = replace(task, info=info)
+    with pytest.raises(MeasurementError, match="has no finite another,none"):
+        measure((odd,), FakeSession(), drawn, Evaluation(batch_size=BATCH), shell, SCORE, "")

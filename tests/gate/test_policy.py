@@ -12,6 +12,7 @@ from gate import policy as policy_room
 from gate.errors import ConfigErrors
 from gate.policy import entries, load_policy
 from gate.policy.pull_request import PULL_REQUEST_KEYS
+from gate.policy.waivers import WAIVER_KEYS
 from gate.records import Evaluation, Place, PullRequestPolicy, Trust
 
 FULL = """\
@@ -135,12 +136,19 @@ ODD = {
         "target[0].min_gian",
         "did you mean `min_gain`?",
     ),
-    "later: score": ("decide: score", "decide", "not supported by this version (use `full`)"),
-    "later: proven": ("decide: proven", "decide", "not supported by this version (use `full`)"),
+    "on_fail without score": ("on_fail: stop", "on_fail", "only `decide: score` stops before"),
+    "a budget over 1": ("fail_budget: 2", "fail_budget", "between 0 and 1"),
+    "clusters of a target": (
+        "target: [{task: a, min_gain: 0.1, cluster_by: passage}]",
+        "target[0].cluster_by",
+        "unknown key",
+    ),
     "decide typo": ("decide: ful", "decide", "did you mean `full`?"),
     "later: drift": ("drift: {report: true}", "drift", "not supported by this version"),
     "later: spectrum": ("spectrum: {report: true}", "spectrum", "not supported by this version"),
-    "later: waivers": ("waivers: []", "waivers", "not supported by this version"),
+    "no waiver": ("waivers: []", "waivers", "expected a list with at least one entry"),
+    "unknown device": ("prices: {h1000: 2}", "prices.h1000", "unknown key"),
+    "a price below 0": ("prices: {h100: -2}", "prices.h100", "expected a number"),
     "NaN": (TASK % ".nan", "target[0].min_gain", "expected a number of at least 0, got nan"),
     "infinite": (TASK % ".inf", "target[0].min_gain", "expected a number of at least 0, got inf"),
     "too large": (TASK % ("9" * 5000), "target[0].min_gain", "expected a number of at least 0"),
@@ -242,6 +250,17 @@ def test_all_problems_at_once(folder: Path) -> None:
     assert [problem.line for problem in sorted(found, key=lambda p: p.line)] == [1, 2, 3, 4, 5, 6]
 
 
+def test_how_it_decides(folder: Path) -> None:
+    """What decides, what happens after a certain fail, and which documents belong together."""
+    rules = "general: {defaults: {cluster_by: passage}, tasks: [{task: a, max_drop: 0.1}]}"
+    policy = load_policy(write(folder, f"version: 1\ndecide: proven\n{rules}\n"))
+    assert (policy.decide, policy.tasks[0].cluster_by) == ("proven", "passage")
+    policy = load_policy(write(folder, f"version: 1\ndecide: score\non_fail: stop\n{rules}\n"))
+    assert (policy.decide, policy.on_fail, policy.fail_budget) == ("score", "stop", 0.5)
+    policy = load_policy(write(folder, f"version: 1\ndecide: score\nfail_budget: 0.1\n{rules}\n"))
+    assert (policy.on_fail, policy.fail_budget) == ("complete", 0.1)
+
+
 def test_keys_are_frozen() -> None:
     """The words of thresholds.yaml are an interface: a change here is a change for every user."""
     assert {
@@ -255,10 +274,14 @@ def test_keys_are_frozen() -> None:
         "general.tasks": entries.TASK_KEYS,
         "general.average": entries.AVERAGE_KEYS,
         "text": entries.TEXT_KEYS,
+        "waivers": WAIVER_KEYS,
     } == {
         "top": (
             "version", "confidence", "decide", "include", "target", "general", "text", "evaluation", "trust",
-            "pull_request",
+            "pull_request", "waivers", "prices", "on_fail", "fail_budget",
+        ),
+        "waivers": (
+            "rule", "max_drop", "min_gain", "min_score", "max_rise", "skip", "reason", "until",
         ),
         "pull_request": ("when", "label", "new_targets", "bases", "configs", "template"),
         "evaluation": ("dtype", "chat_template", "quantization", "scorer", "batch_size", "device"),
@@ -270,10 +293,11 @@ def test_keys_are_frozen() -> None:
         "general": ("defaults", "tasks", "average"),
         "general.defaults": (
             "max_drop", "num_fewshot", "limit", "metric", "filter", "chat_template", "system_instruction",
+            "cluster_by",
         ),
         "general.tasks": (
             "task", "max_drop", "num_fewshot", "limit", "metric", "filter", "chat_template",
-            "system_instruction",
+            "system_instruction", "cluster_by",
         ),
         "general.average": ("max_drop",),
         "text": ("corpus", "name", "field", "limit", "max_rise", "report"),

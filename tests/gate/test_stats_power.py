@@ -126,9 +126,18 @@ def test_a_drop_larger_than_the_flips_is_all_loss() -> None:
     assert found == pytest.approx(scipy.stats.binom.sf(10, 200, 0.1), abs=1e-9)
 
 
+def test_a_negative_margin_asks_for_a_gain() -> None:
+    """Where all flips are wins: fewer than five of 200 are too few, exactly; `score` agrees with `full`."""
+    design = Design(200, 0.03, -0.025)
+    assert blocked(design, -0.03) == pytest.approx(scipy.stats.binom.cdf(4, 200, 0.03), abs=1e-9)
+    found = course(Design(800, 0.1, -0.025), -0.025, runs=500, seed=5)
+    assert found.wrong <= 0.05
+    assert found.blocked == pytest.approx(blocked(Design(800, 0.1, -0.025), -0.025), abs=0.07)
+
+
 def test_designs_make_sense() -> None:
-    """Wrong numbers are errors; so is the sample for a margin of 0."""
-    for wrong in ((0, 0.1, 0.02), (10, 1.2, 0.02), (10, 0.1, -0.01)):
+    """Wrong numbers are errors, a gain that is to be proven too; so is the sample for a margin of 0."""
+    for wrong in ((0, 0.1, 0.02), (10, 1.2, 0.02), (10, 0.1, -1.0), (10, 0.1, -0.01, "proven")):
         with pytest.raises(ValueError, match="no sense"):
             Design(*wrong)
     with pytest.raises(ValueError, match="margin of 0"):

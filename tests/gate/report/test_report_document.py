@@ -35,6 +35,7 @@ FROZEN = {
     "training_seconds training_steps",
     "provenance": "batch_size created device dtype ftgate platform policy_digest policy_path quantization "
     "salt_digest scorer versions warnings",
+    "waiver": "margin own_margin reason rule until",
 }
 
 

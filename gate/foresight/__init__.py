@@ -1,0 +1,168 @@
+"""What a policy can see before anything is measured: its rules, and all of them together. Pure.
+
+`gate.stats.power` has the mathematics. Here a rule and its task become a `Design`, at the share of documents
+whose answer a fine-tune flips: known from earlier runs, else assumed, with other shares beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from gate.errors import Problem
+from gate.foresight.rule import BESIDE, Decides, Flips, RuleForesight, Sharpness, Sight
+from gate.records import Policy, Rule, TaskInfo
+from gate.stats.power import family
+from gate.stats.sequential import Stratum
+
+FRACTION = "accuracy"  # the unit of metrics that are 0 or 1 a document
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """The chance that some rule about what must not be lost blocks a fine-tune that loses nothing."""
+
+    flips: float
+    independent: float  # if the rules' documents have nothing to do with each other
+    at_most: float
+
+
+@dataclass(frozen=True, slots=True)
+class Foresight:
+    """All rules in the policy's order, and the family."""
+
+    decide: Decides
+    confidence: float
+    rules: tuple[RuleForesight, ...]
+    judging: int  # rules that can fail
+    family: tuple[Family, ...]
+    documents: int  # of all tasks, each once
+    expected_share: float  # of them that are scored of a fine-tune that changes nothing
+
+
+def foresee(policy: Policy, tasks: Sequence[TaskInfo], known: Mapping[str, float] | None = None) -> Foresight:
+    """What the policy's rules can see on these tasks. `known` has flip rates that were measured, by
+    `TaskInfo.task`; an average's is the mean of its tasks' where all are known."""
+    infos = {info.task: info for info in tasks}
+    judging = sum(rule.judges for rule in policy.rules)
+    found = tuple(_rule(rule, policy, infos, known or {}, judging) for rule in policy.rules)
+    return Foresight(
+        policy.decide,
+        policy.confidence,
+        found,
+        judging,
+        _families(found),
+        sum(info.documents_planned for info in tasks),
+        _share(policy, infos, found),
+    )
+
+
+def problems_of(foresight: Foresight, policy: Policy) -> tuple[Problem, ...]:
+    """A problem for each rule that cannot work, at its line, in the policy's order."""
+    places = {rule.id: rule.place for rule in policy.rules}
+    return tuple(
+        Problem(
+            places[each.rule].file or policy.path,
+            each.problem,
+            places[each.rule].line or None,
+            each.rule,
+            each.hint,
+        )
+        for each in foresight.rules
+        if each.problem
+    )
+
+
+# ── One rule ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def _rule(
+    rule: Rule, policy: Policy, infos: Mapping[str, TaskInfo], known: Mapping[str, float], judging: int
+) -> RuleForesight:
+    measured = _measured(rule, policy, infos)
+    rates = [known.get(info.task) for info in measured]
+    flips = Flips()
+    if measured and all(rate is not None for rate in rates):
+        flips = Flips(float(np.mean([rate for rate in rates if rate is not None])), known=True)
+    planned = sum(info.documents_planned for info in measured)
+    total = sum(info.documents_total for info in measured)
+    unit = measured[0].unit if measured else ""
+    plain = RuleForesight(rule.id, rule.bound, rule.margin, unit, planned, total, flips)
+    note = _no_figures(rule, measured)
+    if note:
+        return replace(plain, note=note)
+    sight = Sight.of(rule, policy, _strata(measured), judging)
+    sharpness = tuple(sight.at(rate) for rate in (flips.rate, *(() if flips.known else BESIDE)))
+    problem, hint = sight.cannot_work(flips, sharpness[0], planned)
+    expected = sight.expected(flips.rate)
+    return replace(plain, sharpness=sharpness, expected=expected, problem=problem, hint=hint)
+
+
+def _measured(rule: Rule, policy: Policy, infos: Mapping[str, TaskInfo]) -> tuple[TaskInfo, ...]:
+    if rule.kind == "average":
+        names = [spec.id for spec in policy.tasks if spec.kind == "general"]
+    else:
+        names = [f"{rule.kind}/{rule.task}"]
+    return tuple(infos[name] for name in names if name in infos)
+
+
+def _no_figures(rule: Rule, measured: Sequence[TaskInfo]) -> str:
+    if rule.skipped and rule.waiver is not None:
+        return f"skipped by a waiver until {rule.waiver.until}"
+    if rule.margin is None:
+        return "shown, not judged"
+    if any(info.unit != FRACTION for info in measured):
+        return "not right or wrong a document: no figures before it was measured"
+    return ""
+
+
+def _strata(measured: Sequence[TaskInfo]) -> tuple[Stratum, ...]:
+    """Leaves with their weights in the rule's mean; one that several tasks hold counts once."""
+    found: dict[str, tuple[int, float]] = {}
+    for info in measured:
+        for leaf in info.leaves:
+            size, weight = found.get(leaf.name, (leaf.documents_planned, 0.0))
+            found[leaf.name] = (max(size, leaf.documents_planned), weight + leaf.weight / len(measured))
+    return tuple(Stratum(size, weight) for size, weight in found.values() if size and weight)
+
+
+# ── All rules ────────────────────────────────────────────────────────────────────────────────────
+
+
+def _families(rules: Sequence[RuleForesight]) -> tuple[Family, ...]:
+    """At the rules' own flip rates, then at those beside where one is assumed."""
+    held = [rule.sharpness for rule in rules if rule.bound == "max_drop" and rule.sharpness]
+    if not held:
+        return ()
+    widest = max(held, key=len)
+    found = []
+    for k, sharpness in enumerate(widest):
+        chances = np.array([each[min(k, len(each) - 1)].mistaken for each in held], dtype=np.float64)
+        found.append(Family(sharpness.flips, *family(chances)))
+    return tuple(found)
+
+
+def _share(policy: Policy, infos: Mapping[str, TaskInfo], rules: Sequence[RuleForesight]) -> float:
+    """The share of all documents that is scored at no change: of a task, what its hungriest rule needs."""
+    shares = dict.fromkeys(infos, 0.0)
+    for rule, found in zip(policy.rules, rules, strict=True):
+        share = found.expected[0] / found.documents if found.expected and found.documents else 1.0
+        for info in _measured(rule, policy, infos) if not rule.skipped or policy.decide != "score" else ():
+            shares[info.task] = max(shares[info.task], share)
+    documents = {name: info.documents_planned for name, info in infos.items()}
+    whole = sum(documents.values())
+    return sum(shares[name] * documents[name] for name in infos) / whole if whole else 0.0
+
+
+__all__ = [
+    "BESIDE",
+    "Family",
+    "Flips",
+    "Foresight",
+    "RuleForesight",
+    "Sharpness",
+    "foresee",
+    "problems_of",
+]

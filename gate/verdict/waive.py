@@ -1,0 +1,33 @@
+"""Waivers that nothing needs: the rule keeps its own margin too."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from gate.records import Finding
+from gate.verdict.result import bound_holds
+
+
+def unneeded(findings: Iterable[Finding]) -> tuple[str, ...]:
+    """A warning for each waiver that could go.
+
+    Not where scoring stopped early: that the waiver's margin is settled says nothing about the rule's own.
+    """
+    return tuple(_said(finding) for finding in findings if not finding.early and _keeps_own(finding))
+
+
+def _keeps_own(finding: Finding) -> bool:
+    return finding.waiver is not None and bound_holds(
+        finding.bound,
+        base=finding.base,
+        tuned=finding.tuned,
+        difference=finding.difference,
+        margin=finding.waiver.own_margin,
+        higher_is_better=finding.higher_is_better,
+    )
+
+
+def _said(finding: Finding) -> str:
+    assert finding.waiver is not None
+    own, until = finding.waiver.own_margin, finding.waiver.until
+    return f"the waiver of {finding.rule} until {until} is not needed: the rule's own {own:g} is kept"

@@ -1,0 +1,227 @@
+"""What `plan` says a policy can see: against simulations, at its edges, over all rules."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gate.foresight import BESIDE, Foresight, RuleForesight, foresee, problems_of
+from gate.records import Leaf, Place, Policy, Rule, TaskInfo, TaskSpec, Waiver
+from gate.stats.claims import Limit, decide
+from gate.stats.sequential import Block, Stratum, observe, start
+
+RUNS = 20_000
+
+
+def info_of(task: str, *sizes: int, **changes: Any) -> TaskInfo:
+    leaves = tuple(Leaf(f"{task}/{k}", n, n, n / sum(sizes)) for k, n in enumerate(sizes))
+    return replace(
+        TaskInfo(task, "benchmarks", "acc", "none", "accuracy", True, leaves), **changes
+    )  # fmt: skip
+
+
+def seen_by(
+    *rules: Rule, sizes: Mapping[str, tuple[int, ...]], known: Any = None, **policy: Any
+) -> Foresight:
+    specs = tuple(TaskSpec("target" if t.startswith("target") else "general", t.split("/")[1]) for t in sizes)
+    infos = tuple(info_of(task, *found) for task, found in sizes.items())
+    return foresee(Policy(rules, specs, path="p.yaml", **policy), infos, known)
+
+
+def one(rule: Rule, n: int, **policy: Any) -> RuleForesight:
+    return seen_by(rule, sizes={f"{rule.kind}/{rule.task}": (n,)}, **policy).rules[0]
+
+
+def drops(n: int, flips: float, drop: float, seed: int = 1) -> np.ndarray[Any, Any]:
+    """Drops of `RUNS` benchmarks of n documents, drawn from a population that drops by `drop`."""
+    lost, won, _ = np.random.default_rng(seed).multinomial(
+        n, [(flips + drop) / 2, (flips - drop) / 2, 1 - flips], RUNS
+    ).T  # fmt: skip
+    return np.asarray((lost - won) / n)
+
+
+def near(share: float, expected: float) -> bool:
+    """Whether a simulated share agrees, within four of its standard errors."""
+    return abs(share - expected) < 4 * math.sqrt(max(expected * (1 - expected), 1e-4) / RUNS)
+
+
+@pytest.mark.parametrize(("n", "margin"), [(100, 0.05), (500, 0.02), (1319, 0.02)])
+def test_chances_of_a_general_rule_are_those_of_a_simulation(n: int, margin: float) -> None:
+    """At every flip rate: blocked though harmless, and 80 % blocked at the drop that is seen."""
+    found = one(Rule("general", "a", "max_drop", margin), n)
+    assert [each.flips for each in found.sharpness] == [0.10, *BESIDE]
+    for each in found.sharpness:
+        assert each.mistaken is not None
+        assert near(float((drops(n, each.flips, 0.0) > margin + 1e-9).mean()), each.mistaken)
+        flips = max(each.flips, each.seen)
+        assert near(float((drops(n, flips, each.seen) > margin + 1e-9).mean()), 0.8)
+
+
+def test_chances_of_a_target_are_those_of_a_simulation() -> None:
+    """`min_gain`: passed by luck, and 80 % passed at the gain that is seen; `min_score` likewise."""
+    gain = one(Rule("target", "a", "min_gain", 0.05), 200).sharpness[0]
+    assert gain.mistaken is not None
+    assert near(float((-drops(200, 0.1, 0.0) >= 0.05 - 1e-9).mean()), gain.mistaken)
+    assert near(float((-drops(200, 0.1, -gain.seen) >= 0.05 - 1e-9).mean()), 0.8)
+    score = one(Rule("target", "a", "min_score", 0.8), 1000).sharpness[0]
+    passed = np.random.default_rng(2).binomial(1000, score.seen, RUNS) >= 800
+    assert score.mistaken is None
+    assert float(passed.mean()) == pytest.approx(0.8, abs=0.015)  # Wilson's is the normal approximation
+
+
+@pytest.mark.parametrize(("bound", "kind", "sign"), [("max_drop", "general", 1), ("min_gain", "target", -1)])
+def test_expected_documents_are_those_of_decisions_played_one_by_one(
+    bound: Any, kind: Any, sign: int
+) -> None:
+    """The mean over benchmarks of single documents in random order, decided after each block of 32."""
+    n, margin, runs = 600, 0.04, 80
+    found = one(Rule(kind, "a", bound, margin), n, decide="score")
+    assert found.expected is not None
+    rng = np.random.default_rng(3)
+    for step, expected in zip((0.0, 2.0), (found.expected[0], found.expected[3]), strict=True):
+        drop = sign * step * margin
+        chances = [(0.1 + drop) / 2, 0.9, (0.1 - drop) / 2]
+        used = [played(rng.choice([1.0, 0.0, -1.0], n, p=chances), sign * margin) for _ in range(runs)]
+        error = float(np.std(used)) / math.sqrt(runs)
+        assert abs(float(np.mean(used)) - expected) < 4 * error + 4 * n * 0.3 / math.sqrt(300)
+
+
+def played(values: np.ndarray[Any, Any], margin: float) -> int:
+    """Documents until `drop <= margin` is settled at 5 %."""
+    evidence, limit = start([Stratum(len(values))]), Limit.at(margin, len(values))
+    for at in range(0, len(values), 32):
+        evidence = observe(evidence, [Block(values[at : at + 32])])
+        if decide(evidence, limit, keep_error=0.05, break_error=0.05) is not None:
+            break
+    return int(sum(evidence.seen))
+
+
+def test_a_rule_that_cannot_work_says_what_would() -> None:
+    """The issue's own example: one point on 100 documents; eight points would work, and are told to."""
+    found = one(Rule("general", "a", "max_drop", 0.01), 100)
+    assert found.problem == (
+        "max_drop 0.01 on 100 documents cannot be told from noise: "
+        "with 10 % of answers changing (assumed) it blocks 32 % of harmless fine-tunes"
+    )
+    assert (
+        found.hint == "use at least 0.08, or 6,183 documents, or judge the mean of several tasks: `average`"
+    )
+    assert one(Rule("general", "a", "max_drop", 0.08), 100).problem == ""
+    assert one(Rule("general", "a", "max_drop", 0.01), 6183).problem == ""
+
+
+@pytest.mark.parametrize(
+    ("rule", "policy", "words"),
+    [
+        (Rule("general", "a", "max_drop", 0.0), {}, "blocks 44 % of harmless"),
+        (Rule("target", "a", "min_gain", 0.01), {}, "passes 44 % of fine-tunes that gained nothing"),
+        (Rule("target", "a", "min_gain", 0.0), {}, ""),  # not to be worse is all that is asked
+        (Rule("target", "a", "min_score", 0.8), {}, ""),
+        (Rule("general", "a", "max_drop", 0.05), {"decide": "proven"}, "leaves 58 % of harmless"),
+        (Rule("target", "a", "min_gain", 0.1), {"decide": "proven"}, ""),
+        (Rule("general", "a", "max_drop", 0.05), {"confidence": 0.6}, ""),
+    ],
+)
+def test_what_cannot_work(rule: Rule, policy: dict[str, Any], words: str) -> None:
+    """Rules of each sort on 100 documents."""
+    problem = one(rule, 100, **policy).problem
+    assert words in problem
+    assert bool(words) is bool(problem)
+
+
+def test_a_small_task_makes_an_average_worth_little() -> None:
+    """Tasks count alike, so that 100 documents in one of two are worth some 400 in all, and it is said."""
+    rule = Rule("average", "general", "max_drop", 0.02)
+    problem = seen_by(rule, sizes={"general/a": (1319,), "general/b": (100,)}).rules[0].problem
+    assert problem.startswith("max_drop 0.02 on 1,419 documents (worth 372 of one task) cannot be told")
+
+
+def test_problems_stand_at_their_lines() -> None:
+    """The policy's file and line, the rule's id, and what to do."""
+    rule = Rule("general", "a", "max_drop", 0.01, place=Place("p.yaml", 7))
+    policy = Policy((rule,), (TaskSpec("general", "a"),), path="p.yaml")
+    problems = problems_of(foresee(policy, (info_of("general/a", 100),)), policy)
+    assert [(each.file, each.line, each.key) for each in problems] == [("p.yaml", 7, rule.id)]
+    assert "use at least 0.08" in problems[0].hint
+
+
+def test_a_known_flip_rate_takes_the_place_of_the_assumed_one() -> None:
+    """One column instead of three; an average knows its rate only where all of its tasks do."""
+    rules = (Rule("general", "a", "max_drop", 0.02), Rule("average", "general", "max_drop", 0.02))
+    sizes = {"general/a": (1000,), "general/b": (1000,)}
+    partly = seen_by(*rules, sizes=sizes, known={"general/a": 0.04}).rules
+    assert [(rule.flips.rate, rule.flips.known, len(rule.sharpness)) for rule in partly] == [
+        (0.04, True, 1),
+        (0.10, False, 3),
+    ]
+    wholly = seen_by(*rules, sizes=sizes, known={"general/a": 0.04, "general/b": 0.02})
+    assert wholly.rules[1].flips.rate == pytest.approx(0.03)
+    assert len(wholly.family) == 1
+
+
+def test_an_average_is_as_sharp_as_its_documents_together() -> None:
+    """Four equal tasks are one of four times the size; a leaf in two tasks counts once, with both weights."""
+    four = {f"general/{name}": (500,) for name in "abcd"}
+    average = Rule("average", "general", "max_drop", 0.02)
+    found = seen_by(average, sizes=four).rules[0]
+    assert found.documents == 2000
+    assert found.sharpness == one(Rule("general", "a", "max_drop", 0.02), 2000).sharpness
+    twice = tuple(replace(info_of(f"general/{name}", 500), leaves=(Leaf("same", 500, 500),)) for name in "ab")
+    policy = Policy((average,), (TaskSpec("general", "a"), TaskSpec("general", "b")))
+    assert (
+        foresee(policy, twice).rules[0].sharpness
+        == one(replace(average, kind="general", task="a"), 500).sharpness
+    )
+
+
+def test_the_family_is_that_of_its_rules() -> None:
+    """Eight tasks of 200 documents, two points: 74 % of harmless fine-tunes are blocked, target or not."""
+    rules = [Rule("general", name, "max_drop", 0.02) for name in "abcdefgh"]
+    sizes = {f"general/{name}": (200,) for name in "abcdefgh"} | {"target/t": (200,)}
+    found = seen_by(*rules, Rule("target", "t", "min_gain", 0.05), sizes=sizes)
+    assert found.judging == 9
+    assert found.family[0].independent == pytest.approx(0.742, abs=0.001)
+    assert found.family[0].at_most == 1.0
+    single = found.rules[0].sharpness[0].mistaken or 0.0
+    assert found.family[0].independent == pytest.approx(1 - (1 - single) ** 8)
+
+
+def test_what_has_no_figures_says_why() -> None:
+    """Text, other metrics, what is only shown, what a waiver skips."""
+    waiver = Waiver("general/b/max_drop", None, 0.02, "why", "2027-01-01")
+    rules = (
+        Rule("general", "a", "max_drop", 1.5),
+        Rule("general", "b", "max_drop", 0.02, waiver=waiver),
+        Rule("text", "c", "report", None),
+    )
+    specs = (TaskSpec("general", "a"), TaskSpec("general", "b"), TaskSpec("text", "c"))
+    infos = (info_of("general/a", 100, unit="bleu"), info_of("general/b", 100), info_of("text/c", 9))
+    found = foresee(Policy(rules, specs), infos)
+    assert [rule.sharpness for rule in found.rules] == [(), (), ()]
+    assert [rule.note.split()[0] for rule in found.rules] == ["not", "skipped", "shown,"]
+    assert (found.judging, found.family) == (1, ())
+
+
+def test_a_waived_margin_is_what_is_foreseen() -> None:
+    """The margin that will judge, not the rule's own."""
+    waiver = Waiver("general/a/max_drop", 0.08, 0.01, "why", "2027-01-01")
+    found = one(Rule("general", "a", "max_drop", 0.08, waiver=waiver), 100)
+    assert found.sharpness == one(Rule("general", "a", "max_drop", 0.08), 100).sharpness
+
+
+def test_documents_are_expected_under_score_alone() -> None:
+    """`full` and `proven` score all; under `score` the hungriest rule of a task says how many of it."""
+    rule = Rule("general", "a", "max_drop", 0.02)
+    assert one(rule, 5000).expected is None
+    assert one(rule, 5000, decide="proven").expected is None
+    sizes = {"general/a": (5000,), "general/b": (5000,)}
+    both = seen_by(rule, Rule("general", "b", "max_drop", 0.05), sizes=sizes, decide="score")
+    expected = [found.expected[0] for found in both.rules if found.expected]
+    assert both.expected_share == pytest.approx(sum(expected) / 10_000)
+    assert expected[0] == pytest.approx(0.283 * 5000, rel=0.06)  # docs/soundness.md
+    assert seen_by(rule, sizes=sizes).expected_share == 0.5  # nothing asks for the other

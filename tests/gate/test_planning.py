@@ -1,0 +1,277 @@
+"""`ftgate plan`: quick once its tasks are known, without torch; its words, its JSON, its errors."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gate.catalogue import Catalogue, KnownTask
+from gate.demo.run import lay_out
+from gate.devices import DEVICES, SCORING, TRAINING
+from gate.errors import ConfigErrors
+from gate.planning import PlanOptions, find_tasks, plan_config
+from gate.policy import load_policy
+from gate.progress import SilentProgress
+from gate.records import Leaf, Policy, TaskInfo, TaskSpec
+from gate.report.foresight import planned_text
+from gate.shell import Shell
+
+POLICY = """\
+version: 1
+decide: {decide}
+target: [{{task: mine, min_gain: 0.05, min_score: 0.8}}]
+general:
+  tasks: [{{task: arc, max_drop: 0.02}}, {{task: tiny, max_drop: 0.01}}]
+  average: {{max_drop: 0.06}}
+text: [{{corpus: text.jsonl, report: true}}]
+prices: {{h100: 2.5, l4: 0.8}}
+"""
+CONFIG = "model_name_or_path: org/thing-1.5B\ndataset_name: data\nnum_train_epochs: 2\nuse_peft: true\n"
+SIZES = {"target/mine": 500, "general/arc": 1319, "general/tiny": 100, "text/text": 40}
+AWAY = {"HF_HUB_OFFLINE": "1"}
+
+
+def known(task: str, documents: int, **changes: Any) -> KnownTask:
+    unit = "bits per byte" if task.startswith("text") else "accuracy"
+    leaf = Leaf(task, documents, documents)
+    info = TaskInfo(task, "benchmarks", "acc", "none", unit, unit == "accuracy", (leaf,))
+    return replace(KnownTask(info, 400.0), **changes)
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A repository with a policy and a config, whose tasks the store knows already."""
+    (tmp_path / "text.jsonl").write_text('{"text": "a"}\n')
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/train.jsonl").write_text('{"text": "%s"}\n' % ("x" * 388) * 1000)  # 100 tokens a row
+    (tmp_path / "config.yaml").write_text(CONFIG)
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path, "score")
+    return tmp_path
+
+
+def write(folder: Path, decide: str, **changes: KnownTask) -> Policy:
+    path = folder / "thresholds.yaml"
+    path.write_text(POLICY.format(decide=decide))
+    policy = load_policy(Path("thresholds.yaml") if Path.cwd() == folder else path)
+    tasks = [changes.get(spec.task, known(spec.id, SIZES[spec.id])) for spec in policy.tasks]
+    Catalogue(folder / "store/tasks", policy).keep(policy.tasks, tasks)
+    return policy
+
+
+def shell_of(folder: Path, said: list[str], now: str = "2026-11-24T12:00:00+00:00") -> Shell:
+    environ = {"FTGATE_CACHE": str(folder / "store"), **AWAY, "HF_HOME": str(folder / "hf")}
+    return Shell(environ, said.append, said.append, SilentProgress(), now=lambda: now)
+
+
+def options(**changes: Any) -> PlanOptions:
+    return replace(PlanOptions(Path("config.yaml"), Path("thresholds.yaml")), **changes)
+
+
+def test_what_it_says(place: Path) -> None:
+    """Every rule with its figures, documents under score, the family, what cannot work, time and money."""
+    said: list[str] = []
+    planned = plan_config(options(), shell_of(place, said))
+    text = "\n".join(said)
+    assert max(map(len, text.splitlines())) <= 100
+    lines = {line.split()[0]: line for line in text.splitlines() if line.strip()}
+    table = text.partition("Documents until")[0].splitlines()
+    arc = next(line for line in table if "general/arc/max_drop" in line)
+    assert arc.split() == [
+        "general/arc/max_drop",
+        "2.0",
+        "1,319",
+        "2.7",
+        "(2.5,",
+        "3.0)",
+        "1.1",
+        "(0.1,",
+        "5.1)",
+        "%",
+    ]
+    for words in (
+        "What a rule can see if 10 % of the answers change; in brackets: if 5 % and 20 % do",
+        "shown, not judged",
+        "depends on the base's own score",
+        "- general/tiny/max_drop (line 5): max_drop 0.01 on 100 documents cannot be told from noise",
+        "use at least 0.08",
+        "assumed",
+        "1.5 B parameters by its name",
+    ):
+        assert words in " ".join(text.split()), words
+    assert [lines[name].split()[:5] for name in ("h100", "l4")] == [
+        [name, "under", "1", "min", "under"] for name in ("h100", "l4")
+    ]
+    training = 6 * 1.5e9 * 200_000 / (DEVICES["h100"].peak * TRAINING)  # LoRA, gradients checkpointed
+    read = planned.foresight.expected_share * (500 + 1319 + 100 + 40) * 400 / 4
+    measuring = 2 * 2 * 1.5e9 * read / (DEVICES["h100"].peak * SCORING)
+    assert planned.costs[0].money == pytest.approx(2.5 * (training + measuring) / 3600, rel=0.05)
+
+
+def test_json_holds_the_same(place: Path) -> None:
+    """Programs get the records, with a schema number."""
+    said: list[str] = []
+    planned = plan_config(options(as_json=True, device="l4"), shell_of(place, said))
+    document = json.loads(said[0])
+    assert document["schema"] == 1
+    assert [rule["rule"] for rule in document["foresight"]["rules"]] == [
+        r.rule for r in planned.foresight.rules
+    ]
+    assert document["foresight"]["rules"][2]["expected"] == list(planned.foresight.rules[2].expected or ())
+    assert [cost["device"] for cost in document["costs"]] == ["l4"]
+    assert document["problems"][0]["key"] == "general/tiny/max_drop"
+
+
+def test_a_known_flip_rate_makes_an_error_of_a_warning(place: Path) -> None:
+    """The rule that cannot work ends with exit code 2 and its line; at a low rate it works."""
+    with pytest.raises(ConfigErrors) as caught:
+        plan_config(options(), shell_of(place, []), known={"general/tiny": 0.1})
+    assert [(each.line, each.key) for each in caught.value.problems] == [(5, "general/tiny/max_drop")]
+    assert caught.value.exit_code == 2
+    assert not plan_config(options(), shell_of(place, []), known={"general/tiny": 0.001}).problems
+
+
+def test_without_a_config_or_a_device(place: Path) -> None:
+    """The rules' figures stand; what is not known is named and has no number."""
+    write(place, "full")
+    said: list[str] = []
+    planned = plan_config(options(config=None), shell_of(place, said))
+    assert "no training config was named" in said[0]
+    assert "unknown" in said[0]
+    assert "Documents until" not in said[0]
+    assert planned.costs[0].money is None
+    bare = replace(planned, costs=())
+    assert "name a device" in planned_text(bare)
+
+
+def test_a_task_that_generates_is_said_to_take_longer(place: Path) -> None:
+    """Its reading is counted, its writing is not."""
+    write(place, "score", arc=known("general/arc", 1319, generates=True))
+    said: list[str] = []
+    plan_config(options(), shell_of(place, said))
+    assert "general/arc has its answers written, which takes longer" in " ".join(said[0].split())
+
+
+def test_an_ended_waiver_stops_it(place: Path) -> None:
+    """The day is the shell's."""
+    waiver = "waivers: [{rule: general/tiny/max_drop, max_drop: 0.1, reason: small, until: 2026-11-24}]\n"
+    path = place / "thresholds.yaml"
+    path.write_text(path.read_text() + waiver)
+    said: list[str] = []
+    planned = plan_config(options(), shell_of(place, said))
+    assert not planned.problems
+    assert "general/tiny/max_drop: 0.1 instead of 0.01, by a waiver until 2026-11-24" in said[0]
+    with pytest.raises(ConfigErrors) as caught:
+        plan_config(options(), shell_of(place, [], "2026-11-25T00:00:00+00:00"))
+    assert "ended on 2026-11-24, today is 2026-11-25" in str(caught.value.problems[0])
+
+
+# ── What the store knows ─────────────────────────────────────────────────────────────────────────
+
+
+def found(folder: Path, policy: Policy) -> bool:
+    return Catalogue(folder / "store/tasks", policy).find(policy.tasks) is not None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda policy: replace(policy, tasks=(*policy.tasks, TaskSpec("general", "new"))),
+        lambda policy: replace(policy, tasks=(replace(policy.tasks[0], limit=5), *policy.tasks[1:])),
+        lambda policy: replace(policy, tasks=(replace(policy.tasks[0], num_fewshot=5), *policy.tasks[1:])),
+        lambda policy: replace(policy, evaluation=replace(policy.evaluation, chat_template="base")),
+    ],
+)
+def test_what_is_asked_otherwise_is_not_known(place: Path, change: Callable[[Policy], Policy]) -> None:
+    """Another limit, other examples, a new task: looked at anew; a moved line is not."""
+    policy = write(place, "full")
+    assert found(place, policy)
+    moved = tuple(replace(spec, place=replace(spec.place, line=99)) for spec in policy.tasks)
+    assert found(place, replace(policy, tasks=moved))
+    assert not found(place, change(policy))
+
+
+def test_damaged_and_outdated_files_are_absent(place: Path) -> None:
+    """A changed byte, an include folder with another file, a source with other bytes."""
+    policy = write(place, "full")
+    (place / "evals").mkdir()
+    assert not found(place, replace(policy, include=("evals",)))
+    (place / "own.txt").write_text("a")
+    task = known("general/arc", 10)
+    sourced = replace(task, info=replace(task.info, sources=(("own.txt", "0" * 64),)))
+    policy = write(place, "full", arc=sourced)
+    assert not found(place, policy)
+    policy = write(place, "full")
+    assert found(place, policy)
+    for file in (place / "store/tasks").iterdir():
+        file.write_bytes(file.read_bytes().replace(b"1319", b"1318"))
+    assert not found(place, policy)
+
+
+def test_a_store_that_cannot_be_written_is_no_error(place: Path) -> None:
+    """What was found is used all the same."""
+    policy = write(place, "full")
+    (place / "blocked").write_text("")
+    tasks = [known(spec.id, 10) for spec in policy.tasks]
+    Catalogue(place / "blocked/tasks", policy).keep(policy.tasks, tasks)
+    assert Catalogue(place / "blocked/tasks", policy).find(policy.tasks) is None
+
+
+# ── The demo's tasks ─────────────────────────────────────────────────────────────────────────────
+
+PROGRAM = """
+import sys
+from gate.cli import cli
+cli.main(["plan", "configs/lora.yaml", "--device", "h100"], standalone_mode=False)
+print("LOADED", sorted({"torch", "transformers", "lm_eval", "datasets"} & sys.modules.keys()))
+"""
+
+
+def test_the_demo_is_planned_without_torch_once_its_tasks_are_known(tmp_path: Path) -> None:
+    """The first call opens the tasks; the second imports neither them nor torch, and says the same."""
+    folder = tmp_path / "demo"
+    lay_out(folder)
+    policy_path = folder / "thresholds.yaml"
+    environ = {"FTGATE_CACHE": str(tmp_path / "store"), "PATH": "", "HOME": str(tmp_path), **AWAY}
+
+    def plan() -> tuple[str, str]:
+        done = subprocess.run(
+            [sys.executable, "-c", PROGRAM],
+            cwd=folder,
+            env=environ,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        text, _, loaded = done.stdout.rpartition("LOADED ")
+        return text, loaded.strip()
+
+    first, _ = plan()
+    second, loaded = plan()
+    assert first == second
+    assert "average/general/max_drop" in first
+    assert loaded == "[]"
+    corpus = folder / "data/text.jsonl"
+    corpus.write_text(corpus.read_text() + '{"text": "One more document."}\n')
+    third, loaded = plan()
+    assert "lm_eval" in loaded
+    assert third.count(" 45  shown, not judged") == second.count(" 44  shown, not judged") == 1
+    assert policy_path.is_file()
+
+
+def test_tasks_that_are_not_known_are_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their documents, metric and the text that a model reads for one."""
+    lay_out(tmp_path / "demo")
+    monkeypatch.chdir(tmp_path / "demo")
+    tasks = find_tasks(load_policy(Path("thresholds.yaml")), tmp_path / "tasks")
+    by_name = {task.info.task: task for task in tasks}
+    assert by_name["target/banking12"].info.documents_planned == 240
+    assert all(task.characters and task.characters > 10 for task in tasks)
+    assert not any(task.generates for task in tasks)
