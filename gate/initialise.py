@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,13 +14,21 @@ from gate.configs import find_reader, load_config
 from gate.errors import ConfigErrors, StoreError, UsageError
 from gate.records import TrainingConfig
 from gate.workflows import DEFAULT_MACHINE, Form, Wishes, workflow_files, write_workflows
-from gate.workflows.finding import check_root, default_branch, installed_action, python_version
+from gate.workflows.finding import (
+    check_root,
+    default_branch,
+    installed_action,
+    own_runners,
+    python_version,
+)
 from gate.yamlfile import load_yaml
 
 FILE = "thresholds.yaml"
 MAX_DEPTH = 6
 MAX_FILES = 2_000  # YAML files looked at
 MAX_CONFIG_BYTES = 1 << 16
+# What a config turns on -> the package that it needs and ftgate does not bring.
+EXTRAS = {"use_liger_kernel": "liger-kernel", "deepspeed": "deepspeed"}
 SKIPPED = frozenset(("node_modules", "site-packages", "__pycache__", "ftgate-runs", "ftgate-demo"))
 
 _TASK_NAME = re.compile(r"^task:[ \t]*[\"']?([\w-]+)", re.MULTILINE)
@@ -75,6 +84,7 @@ def write_github(
     ephemeral: bool = False,
     private: bool = False,
     schedule: bool = False,
+    container: str | None = None,
 ) -> str:
     """Write GitHub workflows, and `thresholds.yaml` where there is none; say what is left to do.
 
@@ -95,13 +105,31 @@ def write_github(
         ephemeral=ephemeral,
         private=private,
         schedule=schedule,
+        container=container or "",
+        extras=_extras(folder),
         branch=default_branch(folder),
         python=python_version(folder),
     )
     workflow_files(wishes)
+    others = () if runs_on else own_runners(folder)
     path = folder / FILE
     policy = f"left as it is: {path} exists" if path.exists() else write_thresholds(folder).message
-    return f"{policy}\n{write_workflows(folder, wishes).message}"
+    return "\n".join([policy, write_workflows(folder, wishes).message, *_machines(others)])
+
+
+def _machines(own: Sequence[Sequence[str]]) -> list[str]:
+    """That the default machine has no GPU, where workflows of the repository name others."""
+    flags = ["".join(f" --runs-on {shlex.quote(label)}" for label in labels) for labels in own]
+    named = [f"  or, as in your other workflows, with{each}" for each in flags]
+    return [f"trains on {', '.join(DEFAULT_MACHINE)}, which has no GPU", *named] if named else []
+
+
+def _extras(folder: Path) -> tuple[str, ...]:
+    """The packages that the repository's configs need and ftgate does not bring."""
+    loaded = [found.config for found in _look_around(folder)[0] if found.config is not None]
+    return tuple(
+        package for key, package in EXTRAS.items() if any(config.settings.get(key) for config in loaded)
+    )
 
 
 def _look_around(folder: Path) -> tuple[tuple[FoundConfig, ...], tuple[tuple[str, str], ...]]:

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from itertools import product
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -73,24 +74,28 @@ def written(folder: Path) -> list[Path]:
     """What `ftgate init --github` writes, in every form, each in its own folder."""
     from gate.workflows import FORMS, Wishes, workflow_files
 
-    action = f"owner/ftgate@{'0' * 40}"
+    action, image = f"owner/ftgate@{'0' * 40}", f"python:3.12@sha256:{'0' * 64}"
     machines = {"hosted": ("ubuntu-24.04", "ubuntu-24.04"), "own": ("gpu", "clean")}
+    boxes = {"bare": "", "container": image}
     paths = []
-    for form in FORMS:
-        for name, (runs_on, judge_on) in machines.items():
-            wishes = Wishes(
-                form=form,
-                runs_on=(runs_on,),
-                judge_on=(judge_on,),
-                ephemeral=True,
-                action=action,
-                schedule=True,
-            )
-            for file in workflow_files(wishes):
-                path = folder / form / name / file.path
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_text(file.text, encoding="utf-8")
-                paths.append(path)
+    for form, machine, box in product(FORMS, machines, boxes):
+        if box == "container" and form == "trusted":
+            continue  # refused: there is one job
+        runs_on, judge_on = machines[machine]
+        wishes = Wishes(
+            form=form,
+            runs_on=(runs_on,),
+            judge_on=(judge_on,),
+            ephemeral=True,
+            container=boxes[box],
+            action=action,
+            schedule=True,
+        )
+        for file in workflow_files(wishes):
+            path = folder / form / machine / box / file.path
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(file.text, encoding="utf-8")
+            paths.append(path)
     return paths
 
 

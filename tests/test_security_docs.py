@@ -65,6 +65,13 @@ def test_the_named_tests_exist(attack: str) -> None:
     assert [f"{file}::{name}" for file, name in named if name not in names_in(file)] == []
 
 
+def test_whatever_test_the_page_names_exists() -> None:
+    """Outside the table of attacks, too: what a container closes names its tests as well."""
+    named = re.findall(r"`(test_\w+)::(test_\w+)`", PAGE)
+    assert {file for file, _ in named} >= {"test_container_job", "test_hostile_trainer"}
+    assert [f"{file}::{name}" for file, name in named if name not in names_in(file)] == []
+
+
 @pytest.mark.parametrize("page", ["security.md", "github.md"])
 def test_links_between_the_pages_lead_somewhere(page: str) -> None:
     """Files and headings that these pages link to exist."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from gate.errors import StoreError, UsageError
+from gate.workflows.container import PYTHON, check_image, job_lines
 from gate.workflows.words import what_to_click
 
 Form = Literal["trusted", "two-jobs", "forks"]
@@ -29,13 +30,15 @@ DEFAULT_MACHINE = ("ubuntu-24.04",)
 _LABEL = re.compile(r"[\w.:/-][\w.:/ -]*")
 _ACTION = re.compile(r"[\w.-]+/[\w.-]+@(?:[0-9a-f]{40}|v\d+(?:\.\d+)*)")
 _HOLE = re.compile(r"\[\[([a-z-]+)\]\]")
+_LINES = re.compile(r"^( *)\[\[([a-z-]+)\]\]\n", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
 class Wishes:
     """What the workflows are to be. `runs_on` and `judge_on` are labels; `judge_on` is `runs_on` if empty.
 
-    `ephemeral` says that a machine with these labels serves one job and is thrown away.
+    `ephemeral` says that a machine with these labels serves one job and is thrown away. `container` is the
+    image, with its digest, that the training's job runs in.
     """
 
     action: str  # OWNER/ftgate@COMMIT
@@ -45,6 +48,8 @@ class Wishes:
     ephemeral: bool = False
     private: bool = False
     schedule: bool = False
+    container: str = ""
+    extras: tuple[str, ...] = ()  # packages that the configs need beside ftgate's own
     branch: str = "main"
     python: str = "3.11"
 
@@ -58,7 +63,12 @@ class Wishes:
     @property
     def fresh(self) -> bool:
         """Whether every job gets a machine of its own."""
-        return self.ephemeral or (len(self.runs_on) == 1 and HOSTED.fullmatch(self.runs_on[0]) is not None)
+        return self.ephemeral or self.hosted
+
+    @property
+    def hosted(self) -> bool:
+        """Whether what trains is one of GitHub's own machines, without a GPU."""
+        return len(self.runs_on) == 1 and HOSTED.fullmatch(self.runs_on[0]) is not None
 
     @property
     def clean_judge(self) -> bool:
@@ -96,7 +106,13 @@ def write_workflows(folder: Path, wishes: Wishes) -> Written:
         [
             *[f"wrote {folder / path}" for path in written],
             *[f"left as it is: {folder / path} exists" for path in left],
-            *what_to_click(wishes.chosen, tag="@v" in wishes.action, schedule=wishes.schedule),
+            *what_to_click(
+                wishes.chosen,
+                tag="@v" in wishes.action,
+                schedule=wishes.schedule,
+                container=bool(wishes.container) and not wishes.hosted,
+                lives_on=not wishes.container and not wishes.fresh,
+            ),
         ]
     )
     return Written(tuple(written), tuple(left), message)
@@ -109,10 +125,13 @@ def workflow_files(wishes: Wishes) -> tuple[WorkflowFile, ...]:
     values = {
         "action": wishes.action if "@v" in wishes.action else f"{wishes.action} # ftgate",
         "branch": json.dumps([wishes.branch]),
+        "extras": f"extras: {' '.join(wishes.extras)}" if wishes.extras else "",
         "judge-on": _labels(wishes.judge_on or wishes.runs_on),
         "python": json.dumps(wishes.python),
         "runs-on": _labels(wishes.runs_on),
+        "train-container": job_lines(wishes.container, devices=not wishes.hosted) if wishes.container else "",
         "train-permissions": "{contents: read}" if wishes.private else "{}",
+        "train-python": PYTHON if wishes.container else f"python-version: {json.dumps(wishes.python)}",
     }
     return tuple(
         WorkflowFile(f"{FOLDER}/{name}", _filled((TEMPLATES / template).read_text("utf-8"), values))
@@ -121,7 +140,12 @@ def workflow_files(wishes: Wishes) -> tuple[WorkflowFile, ...]:
 
 
 def _filled(template: str, values: dict[str, str]) -> str:
-    return _HOLE.sub(lambda hole: values[hole.group(1)], template)
+    """A hole that is a line's all takes lines, indented as it is, or none; any other a few words."""
+
+    def lines(hole: re.Match[str]) -> str:
+        return "".join(f"{hole.group(1)}{line}\n" for line in values[hole.group(2)].splitlines())
+
+    return _HOLE.sub(lambda hole: values[hole.group(1)], _LINES.sub(lines, template))
 
 
 def _labels(labels: Sequence[str]) -> str:
@@ -137,6 +161,8 @@ def _check(wishes: Wishes) -> None:
     for label in (*wishes.runs_on, *wishes.judge_on):
         if not _LABEL.fullmatch(label):
             raise UsageError(f"{label!r} is no label of a runner")
+    if wishes.container:
+        _check_container(wishes)
     if wishes.chosen == "forks" and not wishes.fresh:
         raise UsageError(
             f"form forks: anybody's code would run, and stay, on {', '.join(wishes.runs_on)}",
@@ -146,6 +172,16 @@ def _check(wishes: Wishes) -> None:
         raise UsageError(
             f"form two-jobs: pull requests' code ran where the judge would, on {', '.join(wishes.runs_on)}",
             hint="another machine with --judge-on LABEL, or --ephemeral where each job gets a fresh one",
+        )
+
+
+def _check_container(wishes: Wishes) -> None:
+    check_image(wishes.container)
+    if wishes.chosen == "trusted":
+        raise UsageError(
+            "--container: form trusted trains, judges and publishes in one job: judge and token would be in "
+            "the container, too",
+            hint="a job of its own for the training: --judge-on LABEL names another machine for the judge",
         )
 
 

@@ -1,4 +1,4 @@
-"""What `ftgate init --github` need not ask: the default branch, the Python, where ftgate came from."""
+"""What `ftgate init --github` need not ask: branch, Python, the team's runners, where ftgate came from."""
 
 from __future__ import annotations
 
@@ -10,9 +10,14 @@ from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from gate.errors import UsageError
+from gate.errors import ConfigErrors, UsageError
+from gate.yamlfile import load_yaml
 
 MAIN = ("main", "master")
+OLDEST = 11  # Python 3.11, as ftgate asks for
+MAX_WORKFLOWS = 200
+_GITHUBS = re.compile(r"(?:ubuntu|windows|macos)-[\w.-]+")
+_LABEL = re.compile(r"[\w.:/-][\w.:/ -]*", re.ASCII)
 
 
 def check_root(folder: Path) -> None:
@@ -34,12 +39,30 @@ def default_branch(folder: Path) -> str:
 
 
 def python_version(folder: Path) -> str:
-    """MAJOR.MINOR of the repository's `.python-version`, else of the Python that runs this."""
+    """MAJOR.MINOR of the repository's `.python-version` where ftgate can run on it, else of this Python."""
     try:
-        named = re.match(r"\s*(3\.\d+)", (folder / ".python-version").read_text("utf-8", "replace"))
+        named = re.match(r"\s*3\.(\d+)", (folder / ".python-version").read_text("utf-8", "replace"))
     except OSError:
         named = None
-    return named.group(1) if named else f"{sys.version_info.major}.{sys.version_info.minor}"
+    minor = int(named.group(1)) if named else 0
+    return f"3.{minor if minor >= OLDEST else sys.version_info.minor}"
+
+
+def own_runners(folder: Path) -> tuple[tuple[str, ...], ...]:
+    """The labels of runners, other than GitHub's own, that workflows of the repository name already."""
+    found: set[tuple[str, ...]] = set()
+    for path in sorted((folder / ".github" / "workflows").glob("*.y*ml"))[:MAX_WORKFLOWS]:
+        try:
+            data = load_yaml(path).data
+        except ConfigErrors:
+            continue
+        jobs = data.get("jobs") if isinstance(data, dict) else None
+        for job in jobs.values() if isinstance(jobs, dict) else ():
+            named = job.get("runs-on") if isinstance(job, dict) else None
+            labels = tuple(named) if isinstance(named, list) else (named,)
+            if all(isinstance(label, str) and _LABEL.fullmatch(label) for label in labels):
+                found.add(labels)
+    return tuple(sorted(labels for labels in found if labels and not _GITHUBS.fullmatch(labels[0])))
 
 
 def installed_action() -> str:

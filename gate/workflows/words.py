@@ -32,14 +32,34 @@ APP = (
     "FTGATE_APP_ID, its key in that environment's secret FTGATE_APP_KEY; bind the required check to it"
 )
 SCHEDULE = "nothing for the schedule: it starts on Mondays; by hand: Actions > ftgate schedule"
+CONTAINER = (
+    "`ftgate train` runs in the container as user 1001, which must be the runner's own there (`id -u`): "
+    "where it is another, write that number into the container's `options`"
+)
+LIVES_ON = (
+    "a pull request's code runs as the runner's own user, on a machine that lives on. Better: delete these "
+    "workflows and add {flags}; docs/security.md of ftgate says what that closes"
+)
+BETTER = {
+    "trusted": "--judge-on LABEL, another machine, and --container IMAGE@sha256:DIGEST to train in",
+    "two-jobs": "--container IMAGE@sha256:DIGEST to train in",
+}
 TAG = "a tag can be moved: write the full commit behind `uses:` of ftgate"
 
 
-def what_to_click(form: str, *, tag: bool, schedule: bool) -> tuple[str, ...]:
-    """The steps that no file can take, as lines of text, for a form of workflows."""
+def what_to_click(
+    form: str, *, tag: bool, schedule: bool, container: bool, lives_on: bool
+) -> tuple[str, ...]:
+    """The steps that no file can take, as lines of text, for a form of workflows.
+
+    `container`: the training is in one, on a machine of your own; `lives_on`: it is in none, on a machine
+    that is not thrown away.
+    """
     steps = [COMMIT, f"{RULESET}: require the status check {CHECK[form]}", OWNERS]
     steps += [ENVIRONMENT, APP] if form == "forks" else [REQUIRED_WORKFLOW]
     steps += [APPROVAL] if form == "trusted" else []
+    steps += [CONTAINER] if container else []
+    steps += [LIVES_ON.format(flags=BETTER[form])] if lives_on else []
     steps += [SCHEDULE] if schedule else []
     steps += [TAG] if tag else []
     lines = ["what is left to click:"]

@@ -21,11 +21,14 @@ from gate.errors import StoreError, UsageError
 from gate.initialise import write_github
 from gate.policy import load_policy
 from gate.workflows import FORMS, TEMPLATES, Form, Wishes, workflow_files, write_workflows
-from gate.workflows.finding import action_of, check_root, default_branch, python_version
+from gate.workflows.finding import action_of, check_root, default_branch, own_runners, python_version
 
 ROOT = Path(__file__).parents[2]
 ACTION = f"owner/ftgate@{'a' * 40}"
 CONFIG = "model_name_or_path: org/base\ndataset_name: org/data\n"
+DIGEST = f"sha256:{'0' * 64}"
+IMAGE = f"python:3.12@{DIGEST}"
+OWN = {"runs_on": ("gpu",), "judge_on": ("clean",)}
 
 
 def wishes(form: Form | None = None, **changed: Any) -> Wishes:
@@ -213,6 +216,139 @@ def test_a_run_by_hand_is_not_the_required_check(form: Form) -> None:
         assert filled(name, {"github": {"event_name": event}}) == expected
 
 
+# ── The container ────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("form", "file", "changed"),
+    [("two-jobs", "ftgate.yml", OWN), ("forks", "ftgate-train.yml", {**OWN, "ephemeral": True})],
+)
+def test_only_the_training_is_in_the_container(form: Form, file: str, changed: dict[str, Any]) -> None:
+    """The image by its digest, a user, the GPUs; every other job is as it is without `--container`."""
+    bare, boxed = (
+        written(form, schedule=True, **changed),
+        written(form, schedule=True, container=IMAGE, **changed),
+    )
+    container = boxed[file]["jobs"]["train"].pop("container")
+    assert container["image"] == IMAGE
+    options = container["options"].split()
+    assert options[:2] == ["--user", "1001:65534"]
+    assert options[-2:] == ["--gpus", "all"]
+    (step,) = [step for step in boxed[file]["jobs"]["train"]["steps"] if step["uses"] == ACTION]
+    assert step["with"].pop("python-version", None) is None  # Python is the image's
+    (step,) = [step for step in bare[file]["jobs"]["train"]["steps"] if step["uses"] == ACTION]
+    assert step["with"].pop("python-version")
+    assert boxed == bare
+
+
+def test_githubs_own_machine_hands_no_gpu_in() -> None:
+    """It has none, and Docker would not start the container."""
+    job = written("two-jobs", container=IMAGE)["ftgate.yml"]["jobs"]["train"]
+    assert "--gpus" not in job["container"]["options"]
+    assert "--user" in job["container"]["options"]
+
+
+@pytest.mark.parametrize("form", ["two-jobs", "forks"])
+def test_paths_of_the_machine_can_be_translated(form: Form) -> None:
+    """In a container `runner.temp` is a path of the machine. The runner puts the container's in its place in
+    a variable or an input, and only where the value begins with it; in a script it never does."""
+    action = load((ROOT / "action.yml").read_text())["runs"]["steps"]
+    jobs = [job for document in written(form, container=IMAGE).values() for job in document["jobs"].values()]
+    steps = [*action, *(step for job in jobs if "container" in job for step in job["steps"])]
+    values = [str(value) for step in steps for key in ("env", "with") for value in step.get(key, {}).values()]
+    paths = [value for value in values if "runner.temp" in value]
+    assert len(paths) >= 6
+    either = r"(inputs\.[\w-]+ (== 'none' && 'ftgate' )?\|\| )?format\('\{0\}/"
+    begins = re.compile(rf"\$\{{\{{ (runner\.temp \}}\}}/|{either})")
+    assert [value for value in paths if not begins.match(value)] == []
+    assert not [step for step in steps if "${{" in step.get("run", "") or "github.action_path" in str(step)]
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        IMAGE,
+        f"python@{DIGEST}",
+        f"localhost:5000/a/b_c/d--e@{DIGEST}",
+        f"ghcr.io/team/trainer:v1.2-cu12_8@{DIGEST}",
+        f"Registry.example:443/x@{DIGEST}",
+    ],
+)
+def test_an_image_with_its_digest_is_taken(image: str) -> None:
+    """Whatever Docker takes, as it is, and YAML reads it back unchanged."""
+    assert written("two-jobs", container=image)["ftgate.yml"]["jobs"]["train"]["container"]["image"] == image
+
+
+@pytest.mark.parametrize("image", ["python", "python:3.12", "ghcr.io/team/trainer:latest"])
+def test_a_tag_alone_is_refused_and_says_how_to_find_the_digest(image: str) -> None:
+    """A tag is another image tomorrow, without a pull request."""
+    with pytest.raises(UsageError, match="name its digest") as caught:
+        workflow_files(wishes(container=image))
+    assert f"docker buildx imagetools inspect {image}" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        f"python:3.12@{DIGEST}\n      options: --privileged",
+        f"python:3.12@{DIGEST} # x",
+        f"${{{{ github.head_ref }}}}@{DIGEST}",
+        f"python:3.12@{DIGEST}${{{{ github.head_ref }}}}",
+        f"{{a: b}}@{DIGEST}",
+        f"--privileged@{DIGEST}",
+        f"docker://python@{DIGEST}",
+        f"pythön@{DIGEST}",
+        f"a/../b@{DIGEST}",
+        f"python:@{DIGEST}",
+        f" python@{DIGEST}",
+        f"python@{DIGEST}\n",
+        f"python@{DIGEST.upper()}",
+        f"python@{DIGEST[:-1]}",
+        "python@sha512:" + "0" * 128,
+        f"@{DIGEST}",
+        DIGEST,
+        f"[[python]]@{DIGEST}",
+    ],
+)
+def test_what_is_no_image_is_refused(image: str) -> None:
+    """No key, comment, expression, option or hole of the template gets into the workflow as an image."""
+    with pytest.raises(UsageError, match=re.escape("--container: ")):
+        workflow_files(wishes(container=image))
+
+
+def test_one_job_cannot_be_half_in_a_container() -> None:
+    """In form trusted judge and token would be in there, too; the hint names what makes two jobs of it."""
+    with pytest.raises(UsageError, match="judge and token would be in") as caught:
+        workflow_files(wishes(container=IMAGE, runs_on=("gpu",)))
+    assert "--judge-on" in caught.value.hint
+
+
+def test_a_container_makes_no_machine_clean() -> None:
+    """The runner's work folder stays, and is mounted: neither forks nor a judge get such a machine."""
+    with pytest.raises(UsageError, match="anybody's code"):
+        workflow_files(wishes("forks", container=IMAGE, runs_on=("gpu",)))
+    with pytest.raises(UsageError, match="pull requests' code ran where the judge would"):
+        workflow_files(wishes("two-jobs", container=IMAGE, runs_on=("gpu",), judge_on=("gpu",)))
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({}, ""),
+        (OWN, "add --container IMAGE@sha256:DIGEST to train in"),
+        ({"runs_on": ("gpu",)}, "add --judge-on LABEL, another machine, and --container IMAGE@sha256:DIGEST"),
+        ({**OWN, "ephemeral": True}, ""),
+        ({**OWN, "container": IMAGE}, "runs in the container as user 1001"),
+        ({"container": IMAGE}, ""),
+    ],
+)
+def test_the_last_words_advise_a_container(changed: dict[str, Any], words: str, tmp_path: Path) -> None:
+    """On a machine that lives on they name it; where it is there they say which user the runner must be."""
+    said = " ".join(write_workflows(tmp_path, wishes(**changed)).message.split())
+    assert words in said
+    assert ("container" in said) == bool(words)
+
+
 # ── What is refused, chosen, found ───────────────────────────────────────────────────────────────
 
 
@@ -306,10 +442,56 @@ def test_branch_python_and_root_are_found(tmp_path: Path) -> None:
     assert python_version(tmp_path) == f"{sys.version_info.major}.{sys.version_info.minor}"
     (tmp_path / ".python-version").write_text("3.12.4\n")
     assert python_version(tmp_path) == "3.12"
+    (tmp_path / ".python-version").write_text("3.9.18\n")
+    assert python_version(tmp_path) == f"{sys.version_info.major}.{sys.version_info.minor}"
     (tmp_path / "inner").mkdir()
     check_root(tmp_path)
     with pytest.raises(UsageError, match="not the root"):
         check_root(tmp_path / "inner")
+
+
+OTHER_WORKFLOW = """\
+on: push
+jobs:
+  a: {runs-on: ubuntu-24.04}
+  b: {runs-on: [self-hosted, "big gpu"]}
+  c: {runs-on: "${{ matrix.os }}"}
+  d: {runs-on: {group: g}}
+  e: {uses: x/y/.github/workflows/z.yml@v1}
+  f: {runs-on: "\\e[31mred"}
+"""
+
+
+def test_runners_of_the_teams_own_are_found(tmp_path: Path) -> None:
+    """Labels that other workflows name are offered, with the flags; none where the user named one."""
+    assert own_runners(tmp_path) == ()
+    for name, text in (("ci.yml", OTHER_WORKFLOW), ("broken.yaml", "a: ["), ("odd.yml", "- 1")):
+        path = tmp_path / ".github/workflows" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    assert own_runners(tmp_path) == (("self-hosted", "big gpu"),)
+    assert "--runs-on self-hosted --runs-on 'big gpu'" in write_github(tmp_path, action=ACTION)
+    assert "your other workflows" not in write_github(tmp_path, action=ACTION, runs_on=("gpu",))
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_packages_that_the_configs_need_are_installed(form: Form, tmp_path: Path) -> None:
+    """What ftgate does not bring is an extra of every step that trains, and of no other."""
+    (tmp_path / "a.yaml").write_text(CONFIG + "use_liger_kernel: true\n")
+    (tmp_path / "b.yaml").write_text(CONFIG + "use_liger_kernel: false\n")
+    write_github(tmp_path, action=ACTION, form=form, runs_on=("gpu",), judge_on=("clean",), ephemeral=True)
+    steps = [
+        step["with"]
+        for path in (tmp_path / ".github/workflows").iterdir()
+        for job in load(path.read_text())["jobs"].values()
+        for step in job["steps"]
+        if step.get("uses") == ACTION
+    ]
+    trains = [step for step in steps if step.get("mode", "check") in ("check", "train")]
+    assert trains
+    assert all(step["extras"] == "liger-kernel" for step in trains)
+    assert not [step for step in steps if step not in trains and "extras" in step]
+    assert "extras" not in str(written(form))
 
 
 GIT_URL = json.dumps(
@@ -341,6 +523,18 @@ def test_the_command_line_writes_them(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     jobs = load((tmp_path / ".github/workflows/ftgate.yml").read_text())["jobs"]
     assert (jobs["train"]["runs-on"], jobs["judge"]["runs-on"]) == ("gpu", "clean")
+
+
+def test_the_command_line_takes_a_container(tmp_path: Path) -> None:
+    """`--container` reaches the workflow; a tag alone writes nothing, not even a policy."""
+    words = ["init", str(tmp_path), "--github", "--action", ACTION, "--container"]
+    refused = CliRunner().invoke(cli, [*words, "python:3.12"])
+    assert isinstance(refused.exception, UsageError)
+    assert list(tmp_path.iterdir()) == []
+    done = CliRunner().invoke(cli, [*words, IMAGE])
+    assert done.exit_code == 0, done.output
+    jobs = load((tmp_path / ".github/workflows/ftgate.yml").read_text())["jobs"]
+    assert [name for name, job in jobs.items() if "container" in job] == ["train"]
 
 
 # ── Lint ─────────────────────────────────────────────────────────────────────────────────────────

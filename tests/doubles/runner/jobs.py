@@ -13,6 +13,7 @@ from typing import Any
 from fake_github import FakeGitHub, Identity
 from ruamel.yaml import YAML
 
+from runner.container import Container, read_container
 from runner.events import Happening
 from runner.expressions import Strict, Unknown, condition, filled
 from runner.played import Room
@@ -20,7 +21,7 @@ from runner.steps import StepRun, Steps
 
 JOB_KEYS = {
     "name", "runs-on", "timeout-minutes", "permissions", "outputs", "steps", "needs", "if",
-    "concurrency", "environment",
+    "concurrency", "environment", "container",
 }  # fmt: skip
 WORKFLOW_KEYS = {"name", "run-name", "on", "permissions", "jobs", "concurrency"}
 
@@ -38,6 +39,7 @@ class JobRun:
     token: str = ""
     home: Path = Path()
     temp: Path = Path()
+    container: Container | None = None
 
     @property
     def log(self) -> str:
@@ -69,6 +71,7 @@ class Runner:
     """GitHub's side of Actions for one repository: `root` is an empty folder for all that it keeps.
 
     `environ` is what the machines' image has set; `homes` names jobs whose machine lives on (self-hosted).
+    `images` is what the images of containers have set. A job in one has a new home, whatever `homes` says.
     `prepared` are inputs of our action that the image decides. `approve` is called with the name of an
     environment before a job that needs it starts: the moment in which a maintainer looks and approves.
     """
@@ -81,6 +84,7 @@ class Runner:
     action: str
     environ: Mapping[str, str]
     homes: Mapping[str, Path] = field(default_factory=dict)
+    images: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     prepared: Mapping[str, str] = field(default_factory=lambda: {"install": "none"})
     variables: Mapping[str, str] = field(default_factory=dict)
     secrets: Mapping[str, str] = field(default_factory=dict)
@@ -137,7 +141,8 @@ class Runner:
 
     def _room(self, run: Run, held: JobRun, job: dict[str, Any], happening: Happening) -> Room:
         place = self.root / f"{run.id}-{run.attempt}-{held.name}"
-        held.home = self.homes.get(held.name, place / "home")
+        held.container = read_container(job["container"]) if "container" in job else None
+        held.home = place / "home" if held.container else self.homes.get(held.name, place / "home")
         workspace, held.temp = place / "work" / "repo", place / "temp"
         for folder in (held.home, workspace, held.temp):
             folder.mkdir(parents=True, exist_ok=True)
@@ -148,7 +153,7 @@ class Runner:
         event = place / "event.json"
         event.write_text(json.dumps(happening.payload))
         environ = {
-            **self.environ,
+            **self._machine(held.container),
             "HOME": str(held.home),
             "CI": "true",
             "GITHUB_ACTIONS": "true",
@@ -182,6 +187,14 @@ class Runner:
             store=self.root / f"{run.id}-artifacts", tokens=self.server.tokens, token=held.token,
             cancelled=lambda: self.server.state.runs.get(run.id) == "cancelled",
         )  # fmt: skip
+
+    def _machine(self, container: Container | None) -> Mapping[str, str]:
+        """What is set where a job's steps run: by the machine's image, or by its container and that one's."""
+        if container is None:
+            return self.environ
+        if container.image not in self.images:
+            raise Unknown(f"the image {container.image}")
+        return {**self.images[container.image], **container.environ}
 
     def _context(self, run: Run, room: Room, happening: Happening, name: str) -> dict[str, Any]:
         github = Strict(
