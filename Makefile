@@ -7,6 +7,11 @@ SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do command -v $$p && break; done)
+# Tests run on as many cores as WORKERS says, each file on one of them and one thread each, so that they do not
+# fight; in the order of the files, which has the long ones first. A worker that dies or hangs ends the run.
+WORKERS ?= 2
+PYTEST = OMP_NUM_THREADS=1 python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder \
+  --max-worker-restart 0
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 # Threads that wait sleep instead of spinning: on cores that are shared, torch is some thirty times faster so.
 export OMP_WAIT_POLICY ?= PASSIVE
@@ -47,7 +52,7 @@ demo: setup  ## the whole job on the embedded model: three trainings, three verd
 	ftgate demo
 
 test: setup-dev browser lint workflows types layering  ## everything: lint, types, layering, unit, end to end, browser
-	python -m pytest -m "not gpu"
+	$(PYTEST) -m "not gpu"
 
 check: setup-dev lint workflows types layering unit  ## the same without what takes minutes
 
@@ -65,10 +70,10 @@ layering: setup-dev
 	lint-imports --no-logo
 
 unit: setup-dev tools
-	python -m pytest -m "not gpu and not slow and not browser and not e2e"
+	$(PYTEST) -m "not gpu and not slow and not browser and not e2e"
 
 e2e: setup-dev  ## the installed command from outside, and the built wheel
-	python -m pytest -m e2e tests
+	$(PYTEST) -m e2e tests
 
 bench: setup-dev  ## the measurements behind the docs; minutes each
 	@for script in benchmarks/*.py; do \

@@ -81,33 +81,31 @@ def tokens(markdown: str) -> list[Token]:
 
 
 @lru_cache(maxsize=200)
-def structure(markdown: str, *, both: bool) -> tuple[list[str], list[str]]:
-    """The elements, in order, of GitHub's parser and, for `both`, of the other; code spans are left out,
-    which plain words need not have."""
-    by_github = [element for element in github_page(markdown).elements if element != "code"]
+def read(markdown: str, *, both: bool) -> tuple[Page, tuple[list[str], list[str]]]:
+    """GitHub's page of a text, and the elements, in order, of GitHub's parser and, for `both`, of the other;
+    code spans are left out, which plain words need not have."""
+    page = github_page(markdown)
     dropped = ("text", "code_inline", "softbreak", "inline")
     by_other = [
         f"{token.type} {token.tag} {token.info} {sorted(token.attrs.items())}"
         for token in (tokens(markdown) if both else ())
         if token.type not in dropped and token.content not in ("<code>", "</code>")
     ]
-    return by_github, by_other
+    return page, ([element for element in page.elements if element != "code"], by_other)
 
 
 def assert_only_shown(markdown: str, harmless: str, *, same: bool = True, both: bool = True) -> None:
     """`markdown` has the elements of `harmless` (at most those, where not `same`); nothing it says acts."""
-    for ours, usual in zip(structure(markdown, both=both), structure(harmless, both=both), strict=True):
+    page, found = read(markdown, both=both)
+    for ours, usual in zip(found, read(harmless, both=both)[1], strict=True):
         if same:
             assert ours == usual
         else:
             assert not Counter(ours) - Counter(usual)
-    page = github_page(markdown)
     assert page.odd == []
     assert page.open == []
     spoken = " ".join(page.spoken)
     assert not ACTS.search(spoken), ACTS.search(spoken)
     assert "<!-- ftgate" not in markdown
-    assert all(
-        character == "\n" or character.isprintable() or character == "\u00a0" for character in markdown
-    )
+    assert markdown.replace("\n", "").replace("\u00a0", "").isprintable()
     markdown.encode()
