@@ -30,6 +30,7 @@ That holds as long as no training job can write to the judge's disk: no shared d
 the CI service, which every job of the pull request can write to.
 
 The places can be enforced by mounts: for pull requests, ROOT read-only and only their own folder writable.
+A place that was not used for 30 days is removed, with all that was kept in it: `gate/places.py`.
 """
 
 from __future__ import annotations
@@ -37,8 +38,9 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-import re
 import secrets
+import time
+import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -47,6 +49,7 @@ from typing import Literal
 
 from gate.errors import StoreError
 from gate.keys import dataset_digest, training_key
+from gate.places import PLACES, PULL, collect_unused, use
 from gate.records import BlockResult, TunedModel
 from gate.sealed import Damaged, NewerSchema, open_record, seal_record, write_whole
 from gate.vault import SCHEMA, Vault, digest_to_name, name_to_digest, say_damaged
@@ -55,8 +58,6 @@ __all__ = ["Store", "dataset_digest", "digest_to_name", "name_to_digest", "store
 
 SALT_BYTES = 32
 Side = Literal["base", "tuned"]
-_PLACES = ("pulls", "judged")
-_PULL = re.compile(r"[1-9][0-9]{0,9}|[0-9a-f]{40}|[0-9a-f]{64}")
 
 
 def store_root(environ: Mapping[str, str]) -> Path:
@@ -73,9 +74,9 @@ def store_root(environ: Mapping[str, str]) -> Path:
 def _place(pull: int | str, judged: bool) -> str:
     if not pull:
         return ""
-    if _PULL.fullmatch(str(pull)) is None:
+    if PULL.fullmatch(str(pull)) is None:
         raise ValueError(f"neither a pull request's number nor a commit: {pull!r}")
-    return f"{_PLACES[judged]}/{pull}"
+    return f"{PLACES[judged]}/{pull}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +108,7 @@ class Store(Vault):
         """The store under `root`, opened in the place that a model of a run lies in."""
         try:
             kind, name, *_ = model.relative_to(root / "v1").parts
-            return cls(root, pull=name if kind in _PLACES else 0, judged=kind == _PLACES[1], warn=warn)
+            return cls(root, pull=name if kind in PLACES else 0, judged=kind == PLACES[1], warn=warn)
         except ValueError:  # it lies elsewhere
             return cls(root, warn=warn)
 
@@ -115,6 +116,29 @@ class Store(Vault):
         """This store for those who may not write to it: what is damaged is left where it lies."""
         self._may_write = False
         return self
+
+    @property
+    def trusted_root(self) -> Path:
+        """The folder that merged refs alone write to."""
+        return (self._trusted or self).root
+
+    def use(self) -> None:
+        """Note that a pull request's place is in use, for as long as this store is."""
+        held = use(self.root) if self._trusted is not None else None
+        if held is not None:
+            weakref.finalize(self, os.close, held)
+
+    def keep(self, digest: str) -> None:
+        """Mark a stored model as not to be collected; that is a use of its place. Raises `StoreError`."""
+        super().keep(digest)
+        self.use()
+
+    def collect_unused(self, *, now: Callable[[], float] = time.time) -> tuple[str, ...]:
+        """Remove the places of pull requests that nobody used for long, each in words; see `gate.places`.
+
+        Only for merged refs and for people: a pull request's run writes to its own place alone.
+        """
+        return collect_unused(self.trusted_root, self._warn, now=now)
 
     def require_writable(self) -> None:
         """Raise `StoreError` unless files can be made here: asked before hours of training, not after."""

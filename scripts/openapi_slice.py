@@ -34,10 +34,11 @@ OPERATIONS = (
     ("get", f"{REPOSITORY}/commits/{{ref}}/check-runs"),
     ("post", f"{REPOSITORY}/check-runs"),
     ("patch", f"{REPOSITORY}/check-runs/{{check_run_id}}"),
+    ("get", f"{REPOSITORY}/actions/runs/{{run_id}}"),
     ("post", f"{REPOSITORY}/actions/runs/{{run_id}}/cancel"),
 )
 USER = "private-user-response-with-public-profile-information"
-EXAMPLES = ("issue-comment", "pull-request", "pull-request-simple-items", "check-run", USER)
+EXAMPLES = ("issue-comment", "pull-request", "pull-request-simple-items", "check-run", "workflow-run", USER)
 PROSE = {"description", "summary", "example", "examples", "externalDocs", "tags", "x-github", "x-octokit"}
 
 

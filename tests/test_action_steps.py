@@ -139,6 +139,18 @@ def test_a_token_of_ones_own(act: Act) -> None:
     assert "ghs_mine" not in "".join(seen(act(token="ghs_mine", mode="judge"))[1].values())
 
 
+@pytest.mark.parametrize(("mode", "app", "given"), [
+    ("publish", "our-gate", True),
+    ("publish", "", False),
+    ("check", "our-gate", False),
+    ("judge", "our-gate", False),
+])  # fmt: skip
+def test_the_announcers_token_goes_beside_an_apps_alone(mode: str, app: str, given: bool, act: Act) -> None:
+    """The job's own token closes what it announced, and reaches nothing but the step that publishes."""
+    job = act(mode=mode, app=app, token="ghs_app")
+    assert seen(job)[1]["FTGATE_ANNOUNCER_TOKEN"] == (job.token if given else "")
+
+
 @pytest.mark.parametrize("code", [0, 1, 2, 3, 4])
 def test_the_job_is_red_exactly_when_the_command_is_and_the_outputs_are_there(code: int, act: Act) -> None:
     """Every exit code but 0 fails the step; outputs are set, later steps can run, annotations are seen."""

@@ -27,7 +27,8 @@ from gate.shell import Shell
 from gate.yamlfile import load_yaml
 
 LONGEST_WAIT = 2 * 3600.0
-"""Seconds that another run is waited for. Its training has no token to show a sign of life with."""
+"""Seconds that another run is waited for while GitHub says that it is on: its training has no token to show
+a sign of life with."""
 
 
 def announced(
@@ -73,9 +74,10 @@ def taken_over(
         return None
     watch.look_back(changed)
     kinds = {watch.choice(change).kind for change in changed}
-    if kinds != {"carry"}:
+    whole = all(seen_whole(change, setting) for change in changed)
+    if kinds != {"carry"} or not whole:
         watch.show()  # a newer push sees what is on
-    if "run" in kinds or not all(seen_whole(change, setting) for change in changed):
+    if "run" in kinds or not whole:
         return None
     carried = [ended for ended in map(watch.attach, changed) if ended is not None]
     if len(carried) < len(changed):

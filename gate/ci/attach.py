@@ -2,7 +2,8 @@
 
 Runs know each other by their check runs: `ftgate: PATH` on a head, with the digest of the inputs, the run
 and its attempt in the external id. Only those of our own App count. A run waits for older ones alone, so
-that no two wait for each other.
+that no two wait for each other, and for none whose workflow run GitHub says has ended: a job that died
+leaves its check run in progress.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from gate.errors import FAIL, PASS
+from gate.errors import FAIL, PASS, GitHubError, NotFound
 from gate.github.api import CheckRun, GitHub
 from gate.github.checkruns import app_of, read_external_id
 from gate.github.publishing import standing
@@ -20,7 +21,7 @@ from gate.records import Event
 POLL = 30.0
 """Seconds between two looks at a run that is waited for."""
 SILENT = 30 * 60.0
-"""A run whose check run has not moved for so long is taken for dead."""
+"""A run whose check run has not moved for so long is taken for dead, whatever GitHub says of it."""
 PATIENCE = 5 * 3600.0
 """Seconds after which no run is waited for any more."""
 
@@ -75,6 +76,33 @@ def look(github: GitHub, heads: Sequence[str], path: str, run_id: int) -> tuple[
     return tuple(sorted(found, key=lambda seen: (seen.run_id, seen.check.id), reverse=True))
 
 
+def look_for_living(
+    github: GitHub, heads: Sequence[str], paths: Sequence[str], run_id: int
+) -> dict[str, tuple[Seen, ...]]:
+    """What `look` finds for each config, without the check runs in progress whose run has ended."""
+    found = {path: look(github, heads, path, run_id) for path in paths}
+    running = {each.run_id for runs in found.values() for each in runs if each.running}
+    dead = {number for number in running if has_ended(github, number)}
+    if not dead:
+        return found
+    again = ((path, look(github, heads, path, run_id)) for path in paths)  # they may have ended just now
+    return {
+        path: tuple(each for each in runs if not (each.running and each.run_id in dead))
+        for path, runs in again
+    }
+
+
+def has_ended(github: GitHub, run_id: int) -> bool:
+    """Whether a workflow run is over, or deleted. Where GitHub does not say (a token without `actions: read`)
+    it counts as on, and its silence decides."""
+    try:
+        return github.run_status(run_id) == "completed"
+    except NotFound:
+        return True
+    except GitHubError:
+        return False
+
+
 def choose(seen: Sequence[Seen], inputs: str, *, stored: bool, again: bool = False) -> Choice:
     """What to do about a config with these inputs. `stored`: the store has their results, so running it
     here is quick and its report whole. `again`: a person asked to run it again, so nothing is taken over."""
@@ -127,16 +155,17 @@ def await_end(
     wait: Callable[[float], None],
     silent: float = SILENT,
 ) -> Seen | None:
-    """The check run once it has ended; None where it seems dead (`silent` seconds) or takes too long."""
+    """The check run once it has ended; None where its run is dead, silent for `silent` seconds, or long."""
     began = moved = clock()
     shown = (seen.check.title, seen.check.summary)
     while True:
+        dead = has_ended(github, seen.run_id)  # asked first: what it published before its end is seen then
         found = look(github, (seen.check.sha,), path, run_id)
         now = next((each for each in found if each.check.id == seen.check.id), None)
         if now is None or not now.running:
             return now
         if (now.check.title, now.check.summary) != shown:
             shown, moved = (now.check.title, now.check.summary), clock()
-        if clock() - moved > silent or clock() - began > PATIENCE:
+        if dead or clock() - moved > silent or clock() - began > PATIENCE:
             return None
         wait(POLL)

@@ -19,7 +19,7 @@ from gate.changes import below, dependencies, depends, texts_of
 from gate.ci.refs import in_checkout
 from gate.configs import load_config
 from gate.errors import FAIL, ConfigErrors, GateError, Problem, as_gate_error
-from gate.records import ChangedConfig, ConfigRun, Policy, ProposedRule, TrainingConfig
+from gate.records import ChangedConfig, ConfigRun, Form, Policy, ProposedRule, TrainingConfig
 from gate.shell import Shell
 from gate.yamlfile import load_yaml
 
@@ -49,10 +49,12 @@ class CiSetting:
     links: Mapping[str, str]  # symbolic links at the head, and what they lead to
     policy_files: frozenset[str]  # at the base ref: task files, their data, corpora
     bases: frozenset[Base]  # of the base ref's configs
+    form: Form
     proposed: tuple[ProposedRule, ...] = ()
     pull: int | str = 0  # whose place of the store this uses; 0 for a merged ref
     judged: bool = False
     train_timeout: float | None = None  # seconds
+    history: Path | None = None  # absolute; None: `.ftgate/history` of the base ref
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +139,7 @@ def options_for(
         judged=setting.judged,
         policy_root=setting.base_tree,
         base_folder=base_folder(config.base_model, setting),
+        history=setting.history,
     )
 
 
@@ -214,7 +217,10 @@ def base_folder(name: str, setting: CiSetting) -> Path | None:
 
 
 def digest_inputs(change: ChangedConfig, setting: CiSetting) -> str:
-    """Digest of all that a config's result depends on: itself, its data, policy, tasks, base, ftgate.
+    """Digest of all that a config's result depends on: itself, its data, policy, tasks, base, ftgate, form.
+
+    The form, as a verdict is worth what its form is: one that was made beside the pull request's code is
+    none for a judge on a clean machine.
 
     Two pushes with the same digest have the same result, so the second need not run. Data that git does not
     track counts by size and time: in doubt it has changed.
@@ -227,6 +233,7 @@ def digest_inputs(change: ChangedConfig, setting: CiSetting) -> str:
     named = dependencies(texts, setting.links)
     parts = {
         "ftgate": __version__,
+        "form": setting.form,
         "config": hashlib.sha256(content).hexdigest(),
         "policy": setting.policy.digest,
         "tasks": sorted((path, setting.base_files.get(path, "")) for path in setting.policy_files),

@@ -62,6 +62,12 @@ PLACE = click.Path(path_type=Path)
     metavar="MINUTES",
     help="End each training cleanly after this long.",
 )
+@click.option(
+    "--history",
+    type=PLACE,
+    metavar="DIR",
+    help="Earlier verdicts; a push to the default branch adds to them  [default: .ftgate/history].",
+)
 @click.pass_context
 def ci(context: click.Context, /, train_timeout: float | None, **options: Any) -> None:
     """In GitHub Actions: check every training config that the event changes, and tell GitHub.
@@ -70,18 +76,21 @@ def ci(context: click.Context, /, train_timeout: float | None, **options: Any) -
     the checkout of the head, with its whole history. The token is GITHUB_TOKEN, and no child gets it.
     """
     from gate.ci.secrets import withhold
+    from gate.github.token import take_announcer
 
     if options["mode"] == "train":
         from gate.ci.tokens import refuse_tokens
 
         refuse_tokens(os.environ, Path())  # not later: what was there at the start stays in /proc
+    announcer = take_announcer(os.environ)
     token = withhold()
     from gate.ci.plan import CiOptions
     from gate.ci.run import run_ci
     from gate.shell import Shell
 
     seconds = None if train_timeout is None else train_timeout * 60.0
-    context.exit(run_ci(CiOptions(train_timeout=seconds, **options), token, Shell.of_process(**context.obj)))
+    asked, shell = CiOptions(train_timeout=seconds, **options), Shell.of_process(**context.obj)
+    context.exit(run_ci(asked, token, shell, announcer=announcer))
 
 
 @click.command()

@@ -19,10 +19,11 @@ from gate.ci.refs import (
     policy_change,
     printable,
     read_policy,
+    rules_alike,
 )
 from gate.errors import ConfigErrors, UsageError
 from gate.github.publishing import CommentMode
-from gate.records import ChangedConfig, Event, Mode, Policy, PolicyChange, PullRequestPolicy
+from gate.records import ChangedConfig, Event, Form, Mode, Policy, PolicyChange, PullRequestPolicy
 from gate.repository import LINK, MODULE, Repository
 
 
@@ -38,6 +39,7 @@ class CiOptions:
     comment: CommentMode = "always"
     fail_on_undecided: bool = True
     train_timeout: float | None = None
+    history: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,7 @@ def make_plan(event: Event, options: CiOptions, repository: Repository, room: Pa
         proposed, problems = _proposed(repository.path, refs, thresholds) if touched else (policy, None)
         error = error or problems
         change = policy_change(refs, policy, proposed, thresholds, repository)
+    change = replace(change, lines=_lines_at_head(repository.path, refs, thresholds, policy))
     trees = Trees(
         head=known_configs(refs.head_files, refs.head_tree, repository.path),
         base=known_configs(refs.base_files, refs.base_tree, repository.path),
@@ -90,10 +93,19 @@ def _setting(event: Event, options: CiOptions, refs: Refs, trees: Trees, policy:
         links=trees.links,
         policy_files=trees.policy_files,
         bases=base_models(tuple(trees.base), refs.base_tree),
+        form=form_of(event, options.mode),
         pull=0 if event.trusted_ref else event.pull or refs.head,
         judged=options.mode == "judge",
         train_timeout=options.train_timeout,
+        history=options.history.absolute() if options.history else None,
     )
+
+
+def form_of(event: Event, mode: Mode) -> Form:
+    """The form that a job of this mode belongs to: `check` alone trains and judges in one job."""
+    if event.kind == "workflow_run":
+        return "forks"
+    return "trusted" if mode == "check" else "two-jobs"
 
 
 def _inside(thresholds: Path) -> Path:
@@ -127,6 +139,16 @@ def _proposed(root: Path, refs: Refs, thresholds: Path) -> tuple[Policy | None, 
         return read_policy(root, thresholds), None
     except ConfigErrors as problems:
         return None, problems
+
+
+def _lines_at_head(root: Path, refs: Refs, thresholds: Path, policy: Policy | None) -> dict[str, int] | None:
+    """See `PolicyChange.lines`. Both files also differ where the base ref's has changed meanwhile."""
+    trees = ({file.path: file.object_id for file in files} for files in (refs.head_files, refs.base_files))
+    head, base = (files.get(thresholds.as_posix()) for files in trees)
+    if head == base:
+        return None
+    own, _ = _proposed(root, refs, thresholds)
+    return rules_alike(policy, own) if policy and own else {}
 
 
 def _find_changes(

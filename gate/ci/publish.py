@@ -199,9 +199,12 @@ def _context(run: CiRun, posting: Posting, runner: Runner) -> PullContext:
     from gate.report.sections import PullContext
 
     url = runner.run_url(run.event)
+    measured = any(not (each.carried_from or each.blocked) and each.folder for each in run.runs)
     return PullContext(
         url=url,
-        artifact_url=url and f"{url}#artifacts",  # the upload comes after this: the page lists it
+        # The artifact's own address is known only once it is uploaded, which is after this, so that it holds
+        # what was published: the run's page lists it under this anchor.
+        artifact_url=f"{url}#artifacts" if url and measured else "",
         previous=posting.previous,
         spent=posting.spent / HOUR,
         policy_path=posting.policy_path,

@@ -16,7 +16,7 @@ import msgspec
 
 from gate.ci.check import folder_name
 from gate.errors import GateError, UsageError
-from gate.records import CiRun, ConfigRef, Cost, Finding, ModelRef, Provenance, RunError
+from gate.records import CiRun, ConfigRef, Cost, Finding, ModelRef, Provenance, RunError, SeedRun
 from gate.sealed import Damaged, NewerSchema, disk_errors, open_record, seal_record, write_whole
 
 if TYPE_CHECKING:
@@ -135,6 +135,9 @@ def read_result(path: Path) -> Result:
             "provenance": msgspec.convert(document["provenance"], Provenance | None),
         }
         if document["outcome"] != "error":
+            parts["champion"] = msgspec.convert(document.get("champion"), ModelRef | None)
+            parts["seeds"] = msgspec.convert(document.get("seeds", ()), tuple[SeedRun, ...])
+            parts["seed"] = msgspec.convert(document.get("seed"), int | None)
             return Verdict(**parts)
         error = msgspec.convert(document["error"], dict[str, Any])
         names = ("code", "stage", "message")

@@ -13,7 +13,7 @@ from gate.changes import FileChange, policy_files, texts_of
 from gate.configs import find_reader, load_config, looks_like_config, may_be_config
 from gate.errors import ConfigErrors, UsageError
 from gate.policy import load_policy
-from gate.records import Event, Place, Policy, PolicyChange, ProposedRule
+from gate.records import Event, Place, Policy, PolicyChange, ProposedRule, Rule
 from gate.repository import LINK, MODULE, Repository, TreeFile
 from gate.yamlfile import MAX_BYTES, load_yaml
 
@@ -146,6 +146,8 @@ def read_policy(root: Path, thresholds: Path) -> Policy | None:
 def files_of_policy(policy: Policy, files: Sequence[TreeFile], root: Path) -> frozenset[str]:
     """Task files, their data and corpora: whatever changes what the policy's tasks ask."""
     start = {*policy.include, *(spec.path for spec in policy.tasks if spec.path)}
+    if policy.champion is not None:
+        start.add(policy.champion.name)
     return policy_files(start, {file.path for file in files}, lambda path: _content(root / path))
 
 
@@ -193,6 +195,18 @@ def printable(name: str) -> str:
 def measures_alike(one: Policy, other: Policy | None) -> bool:
     """Whether two policies hold a fine-tune to the same: comments, order of lines and the like aside."""
     return other is not None and _substance(one) == _substance(other)
+
+
+def rules_alike(one: Policy, other: Policy) -> dict[str, int]:
+    """The rules that ask the same in both policies, and on which line each stands in `other`."""
+    known = {rule.id: _anywhere(rule) for rule in one.rules}
+    return {rule.id: rule.place.line for rule in other.rules if known.get(rule.id) == _anywhere(rule)}
+
+
+def _anywhere(rule: Rule) -> Rule:
+    """The rule without the lines that it and its waiver stand on."""
+    waiver = rule.waiver and replace(rule.waiver, place=Place())
+    return replace(rule, place=Place(), waiver=waiver)
 
 
 def _substance(policy: Policy) -> Policy:

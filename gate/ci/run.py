@@ -16,13 +16,15 @@ from gate.ci.announce import announced
 from gate.ci.check import Check, CiSetting, check_whole, run_config
 from gate.ci.plan import CiOptions, CiPlan, make_plan, posting_of
 from gate.ci.record import CI, begin, read_ci, write_ci, write_posting
-from gate.errors import FAIL, INFRASTRUCTURE, PASS, UNDECIDED, UsageError, as_gate_error
+from gate.ci.remember import remember
+from gate.errors import FAIL, INFRASTRUCTURE, PASS, UNDECIDED, StoreError, UsageError, as_gate_error
 from gate.github.api import GitHub
 from gate.github.events import Runner, read_event, read_runner
 from gate.github.token import Token
 from gate.records import CiRun, ConfigRun, Event
 from gate.repository import Repository
 from gate.shell import Shell
+from gate.store import Store, store_root
 
 EDITABLE = (
     "This check can be edited by the pull request, unless a required workflow or an App's own check is set "
@@ -67,15 +69,24 @@ def connect_client(event: Event, runner: Runner, token: Token, seconds: float | 
 
 
 CONNECTED = Effects(connect_client)
+NONE = Token("")
 
 
-def run_ci(options: CiOptions, token: Token, shell: Shell, effects: Effects = CONNECTED) -> int:
+def run_ci(
+    options: CiOptions,
+    token: Token,
+    shell: Shell,
+    effects: Effects = CONNECTED,
+    *,
+    announcer: Token = NONE,
+) -> int:
     """Run what the event asks for, leave it in `run_dir`, tell GitHub; the exit code of the worst config.
 
+    `announcer` is the announcing job's token where `token` is an App's own, see `close_announced`.
     Raises `UsageError` where there is no event to speak of, `StoreError` where the folder cannot be made.
     """
     if options.mode == "publish":
-        return publish_finished(options, token, shell, effects)
+        return publish_finished(options, token, announcer, shell, effects)
     options = replace(options, run_dir=options.run_dir.absolute(), handover=options.handover.absolute())
     begin(options.run_dir)
     runner, event = read_runner(shell.environ), read_event(shell.environ)
@@ -93,6 +104,7 @@ def run_ci(options: CiOptions, token: Token, shell: Shell, effects: Effects = CO
         if shell.environ.get("FTGATE_DEBUG", "0") not in ("", "0"):
             traceback.print_exception(error)
     write_ci(options.run_dir, run)
+    remember(run, options.run_dir, options.history, shell)
     return tell(run, options, runner, github, shell, effects)
 
 
@@ -124,7 +136,9 @@ def tell(
     return PASS if run.exit_code == UNDECIDED and not options.fail_on_undecided else run.exit_code
 
 
-def publish_finished(options: CiOptions, token: Token, shell: Shell, effects: Effects) -> int:
+def publish_finished(
+    options: CiOptions, token: Token, announcer: Token, shell: Shell, effects: Effects
+) -> int:
     """`--mode publish`: post what the judge job left in `run_dir`, from the job that alone holds the token.
 
     No folder at all is an announcement, see `announced`; a folder without a result is a judge that broke off.
@@ -147,6 +161,11 @@ def publish_finished(options: CiOptions, token: Token, shell: Shell, effects: Ef
     else:
         run = left_by_judge(options.run_dir, event)
     code = tell(run, options, runner, github, shell, effects)
+    if announcer and runner.app:
+        from gate.ci.closing import close_announced
+
+        actions = effects.connect(event, replace(runner, app=""), announcer, None)
+        close_announced(run, runner.app, actions, shell)
     waits = pending(run.outcome, run.exit_code) and event.kind != "workflow_run"
     return FAIL if waits else code
 
@@ -176,6 +195,8 @@ def measure(
     run: CiRun, options: CiOptions, runner: Runner, github: Clients, shell: Shell, effects: Effects
 ) -> CiRun:
     """The run with what its configs came to. Raises `GateError` where none could be run."""
+    if run.event.trusted_ref:
+        clean_store(shell)
     with tempfile.TemporaryDirectory(prefix="ftgate-", dir=runner.temporary) as room:
         plan = make_plan(run.event, options, Repository(Path()), Path(room))
         run = replace(run, policy=plan.policy, deleted=plan.changes.deleted)
@@ -193,6 +214,15 @@ def measure(
         assert plan.setting is not None
         write_posting(options.run_dir, posting_of(plan.setting))
         return concluded(run, run_all(run, plan, plan.setting, options, runner, github, shell, effects))
+
+
+def clean_store(shell: Shell) -> None:
+    """Remove what old pull requests left in the store; done by merged refs alone."""
+    try:
+        for gone in Store(store_root(shell.environ), warn=shell.warn).collect_unused():
+            shell.say(f"removed from the store: {gone}")
+    except StoreError as error:
+        shell.warn(error.message)
 
 
 def run_all(

@@ -70,6 +70,11 @@ def train_config(options: CheckOptions, shell: Shell) -> TunedModel:
     run = begin(options, shell)
     stage = "plan"
     try:
+        if run.policy.seeds > 1:
+            raise UsageError(
+                f"the policy asks for {run.policy.seeds} seeds, and a training job hands over one model",
+                hint="recipes of several seeds need the form in which one job trains and measures",
+            )
         plan, _ = make_plan(run, shell)
         stage = "train"
         return tune(run, plan, shell)

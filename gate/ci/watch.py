@@ -18,13 +18,13 @@ from gate.ci.attach import (
     check_name,
     choose,
     earlier_heads,
-    look,
+    look_for_living,
     outdated,
     verdict_of,
 )
 from gate.ci.check import Check, CiSetting, digest_inputs, folder_name
 from gate.errors import GitHubError, Interrupted, StoreError
-from gate.github.api import CheckOutput, GitHub
+from gate.github.api import CheckOutput, CheckRun, GitHub
 from gate.github.checkruns import RUNNING, CheckRunProgress, app_of, external_id, put_check
 from gate.github.checkruns import Check as CheckState
 from gate.progress import Progress
@@ -68,7 +68,7 @@ class Watch:
             return
         try:
             heads = earlier_heads(self.github, self.event)
-            self.seen = {path: look(self.github, heads, path, self.event.run_id) for path in self.inputs}
+            self.seen = look_for_living(self.github, heads, tuple(self.inputs), self.event.run_id)
             ends = outdated(list(self.seen.values()), list(self.inputs.values()))
             for run_id in ends if self.event.kind == "pull_request" else ():
                 self.github.cancel_run(run_id)
@@ -130,7 +130,16 @@ class Watch:
         verdict = verdict_of(seen.check) if seen else None
         if seen is None or verdict is None:
             return None
-        return ConfigRun(change, *verdict, folder_name(path), inputs, carried_from=seen.check.sha)
+        return self._carried(ConfigRun(change, *verdict, folder_name(path), inputs), seen.check)
+
+    def _carried(self, run: ConfigRun, check: CheckRun) -> ConfigRun:
+        """The run with the report that its older run's check run shows."""
+        from gate.report.carried import read_carried
+
+        runs = self.url.rpartition("/")[0]
+        said = check.title, check.summary, check.text, check.sha
+        sha, report = read_carried(*said, path=run.change.path, runs=runs and f"{runs}/")
+        return replace(run, carried_from=sha, carried=report)
 
     def ended(self, run: ConfigRun) -> None:
         """Note in the store that it has the results of these inputs."""

@@ -131,6 +131,10 @@ class GitHub(Protocol):
         """Update a check run; annotations are added to those that are there, 50 a request."""
         ...
 
+    def run_status(self, run_id: int) -> str:
+        """A workflow run's status in GitHub's words: "completed" however it ended. Raises `NotFound`."""
+        ...
+
     def cancel_run(self, run_id: int) -> None:
         """Cancel a workflow run; one that has ended is no error."""
         ...

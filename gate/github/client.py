@@ -42,6 +42,7 @@ FORK = "a fork's pull request gets a token that only reads"
 COMMENTING = f"the job needs `permissions: {{pull-requests: write}}`; {FORK}"
 CHECKING = f"the job needs `permissions: {{checks: write}}`; {FORK}"
 CANCELLING = "the job needs `permissions: {actions: write}`"
+FOLLOWING = "the job needs `permissions: {actions: read}`"
 READING = "the job needs `permissions: {contents: read, pull-requests: read, checks: read}`"
 
 
@@ -187,6 +188,11 @@ class Client:
     def _update_check_run(self, check_run: int, fields: Mapping[str, Any]) -> CheckRun:
         with self._call(f"updating check run {check_run}", hint=CHECKING):
             return to_check_run(self._write("patch", self._at("check-runs", check_run), fields))
+
+    def run_status(self, run_id: int) -> str:
+        """A workflow run's status in GitHub's words. Raises `NotFound` for one that was deleted."""
+        with self._call(f"reading run {run_id}", hint=FOLLOWING):
+            return self._read(self._at("actions", "runs", run_id)).text("status")
 
     def cancel_run(self, run_id: int) -> None:
         """Cancel a workflow run; one that has ended is no error."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,6 +11,7 @@ from gate.records.verdict import Outcome
 
 EventKind = Literal["pull_request", "merge_group", "push", "dispatch", "workflow_run", "schedule"]
 Mode = Literal["check", "train", "judge", "publish"]
+Form = Literal["trusted", "two-jobs", "forks"]
 ChangeReason = Literal["added", "edited", "renamed", "data", "task", "policy", "named", "all"]
 
 
@@ -77,15 +79,33 @@ class ProposedRule:
 
 @dataclass(frozen=True, slots=True)
 class PolicyChange:
-    """How a pull request changes the policy that the base ref holds it to. Falsy where it does not."""
+    """How a pull request changes the policy that the base ref holds it to. Falsy where it does not.
+
+    `lines` says where the rules stand in the head's file: those that are there as on the base ref. None
+    where both files are one.
+    """
 
     path: str = ""
     difference: str = ""  # a unified diff, the pull request's own text
     proposed: tuple[ProposedRule, ...] = ()
     files: tuple[str, ...] = ()  # task files and corpora that change with it
+    lines: Mapping[str, int] | None = None  # rule -> line
 
     def __bool__(self) -> bool:
         return bool(self.difference or self.files)
+
+
+@dataclass(frozen=True, slots=True)
+class CarriedReport:
+    """What a finished run's own check run says of a config, as Markdown. Falsy where it could not be had."""
+
+    label: str = ""  # how it stood, in the words of its title
+    claim: str = ""
+    summary: str = ""  # without its heading
+    details: str = ""
+
+    def __bool__(self) -> bool:
+        return bool(self.summary)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +118,7 @@ class ConfigRun:
     folder: str
     inputs: str  # digest of everything that the result depends on
     carried_from: str = ""  # the head whose finished run of the same inputs was taken over
+    carried: CarriedReport = CarriedReport()  # what was published there
     blocked: str = ""  # why it may not merge whatever was measured: new targets, an unknown base model
     hint: str = ""
     training: str = ""  # what the training job says that it took; hearsay, no evidence

@@ -15,7 +15,8 @@ from gate.report.text import title_words
 from gate.report.view import View
 
 CHECK_LIMIT = 65_000  # bytes; GitHub takes 65,535 of summary and of text
-_SHEDDING = ("flips", "measured", "provenance", "overrides", "folded", "warnings")
+_SHEDDING = ("flips", "measured", "provenance", "overrides", "carried", "folded", "warnings")
+_MARKED = 400  # bytes more for a report that is carried over: it was within the limit before it was marked
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +44,10 @@ def render_check_run(
     texts = config_texts(found, context)
     summary = paragraph(f"### {found.kind.icon} {sections.statement(found)}")
     summary += texts["reason"] + texts["table"] + texts["since"]
-    summary += sections.cost([found], context) + sections.policy(run) + sections.trust(run, [found])
-    if not fits(summary, limit):
+    whole = bool(config_run.carried) and view is None  # it says its own cost, policy and trust
+    if not whole:
+        summary += sections.cost([found], context) + sections.policy(run) + sections.trust(run, [found])
+    if not fits(summary, limit + _MARKED * whole):
         summary = paragraph(f"### {found.kind.icon} {sections.statement(found)}") + texts["reason"]
     kept = list(DETAILS)
     reproduce = sections.reproduce([found])
@@ -54,7 +57,7 @@ def render_check_run(
             break
         kept.remove(name)
     path = context.policy_path or run.policy.path
-    remarks = remarks_of(found, config, path, policy_changed=bool(run.policy.difference))
+    remarks = remarks_of(found, config, path, run.policy.lines)
     return CheckRunText(title_of(found), summary, text, remarks)
 
 

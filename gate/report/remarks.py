@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from gate.records import TrainingConfig
+from gate.report.carried import carried_title
 from gate.report.rows import Row
 from gate.report.sentence import said_with
 from gate.report.standing import Standing
@@ -55,13 +56,13 @@ class Remark:
 
 
 def remarks_of(
-    found: Standing, config: TrainingConfig | None, policy_path: str, *, policy_changed: bool
+    found: Standing, config: TrainingConfig | None, policy_path: str, lines: Mapping[str, int] | None
 ) -> tuple[Remark, ...]:
-    """The remarks on one config's file and on the policy. A policy that the pull request changes gets none:
-    its lines are not those that judged."""
+    """The remarks on one config's file and on the policy, as they are at the head. `lines` are the rules'
+    in the head's policy, see `PolicyChange`: one that is not there as it judged gets no remark."""
     remarks = list(_on_config(found, config))
-    if policy_path and not policy_changed:
-        remarks += _on_policy(found, policy_path)
+    if policy_path:
+        remarks += _on_policy(found, policy_path, lines)
     return tuple(remarks)
 
 
@@ -100,7 +101,7 @@ def _on_trouble(found: Standing, config: TrainingConfig | None) -> Iterator[Rema
         yield Remark(found.path, line, "failure", title, said or _SEE)
 
 
-def _on_policy(found: Standing, policy_path: str) -> Iterator[Remark]:
+def _on_policy(found: Standing, policy_path: str, at_head: Mapping[str, int] | None) -> Iterator[Remark]:
     """One remark a line of the policy whose rules do not hold."""
     if found.view is None or found.view.trouble:
         return
@@ -108,8 +109,9 @@ def _on_policy(found: Standing, policy_path: str) -> Iterator[Remark]:
     for row in found.rows:
         place = row.finding.place
         same = place.file.replace("\\", "/").rpartition("/")[2] == policy_path.rpartition("/")[2]
-        if row.outcome in ("fail", "undecided") and place.line and same:
-            lines.setdefault(place.line, []).append(row)
+        line = place.line if at_head is None else at_head.get(row.finding.rule, 0)
+        if row.outcome in ("fail", "undecided") and line and same:
+            lines.setdefault(line, []).append(row)
     for line, rows in list(lines.items())[:MOST]:
         title = f"this rule blocks {title_words(found.path, 80)}"
         yield Remark(policy_path, line, "warning", title, _listed(rows))
@@ -142,6 +144,6 @@ def _line(config: TrainingConfig | None, keys: Sequence[str]) -> int:
 def title_of(found: Standing) -> str:
     """A config's standing in one line that is no Markdown, at most 200 characters."""
     claim = said_with(found.view.claim, title_words) if found.view and found.key != "unjudged" else ""
-    return f"{found.kind.label}: {claim or title_words(found.run.blocked, 160) or title_words(found.path)}"[
-        :200
-    ]
+    claim = claim or title_words(found.run.carried.claim, 200)
+    title = f"{found.kind.label}: {claim or title_words(found.run.blocked, 160) or title_words(found.path)}"
+    return carried_title(title, found.run.carried_from) if found.run.carried_from else title[:200]

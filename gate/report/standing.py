@@ -35,6 +35,9 @@ KINDS = {
     "pass": Kind("✅", "may merge", "may merge"),
 }
 
+FAILURES = ("lost", "missed", "failed")
+"""The keys of a verdict that does not hold."""
+
 
 @dataclass(frozen=True, slots=True)
 class Standing:
@@ -99,7 +102,8 @@ def _key(run: ConfigRun, view: View | None) -> str:
     if run.outcome != "fail":
         return run.outcome
     if view is None:
-        return "failed"
+        said = (key for key in FAILURES if KINDS[key].label == run.carried.label)
+        return next(said, "failed")
     broken = [row.finding.kind for row in view.rows if row.outcome == "fail"]
     if not broken:
         return "failed"

@@ -126,6 +126,10 @@ class MemorySession:
                 check = self._state.update_check(self._who, check_run, {**ending, "output": part})
         return self._check(check)
 
+    def run_status(self, run_id: int) -> str:
+        with self._asking("run_status"):
+            return self._state.run(self._who, run_id)[0]
+
     def cancel_run(self, run_id: int) -> None:
         with self._asking("cancel_run", gone=(409,)):
             self._state.cancel_run(self._who, run_id)

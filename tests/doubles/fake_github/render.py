@@ -71,6 +71,17 @@ class Renderer:
             "pull_requests": [],
         }
 
+    def run(self, run_id: int, status: str, conclusion: str | None) -> dict[str, Any]:
+        """A workflow run."""
+        return {
+            **copy.deepcopy(EXAMPLES["workflow-run"]),
+            "id": run_id,
+            "status": status,
+            "conclusion": conclusion,
+            "url": f"{self._url}/actions/runs/{run_id}",
+            "html_url": f"https://github.com/{self._repository}/actions/runs/{run_id}",
+        }
+
     def refusal(self, refused: Refused) -> dict[str, Any]:
         body: dict[str, Any] = {
             "message": refused.message,

@@ -246,6 +246,16 @@ class State:
             self.writes.append(f"update_check_run {check_id}")
             return self.checks[check_id]
 
+    def run(self, who: Identity, run_id: int) -> tuple[str, str | None]:
+        """A workflow run's status and conclusion, as GitHub says them."""
+        self._allowed(who, "read", "actions")
+        with self._lock:
+            if run_id not in self.runs:
+                raise Refused(404, "Not Found")
+            status = self.runs[run_id]
+        ended = {"completed": "success", "cancelled": "cancelled"}.get(status)
+        return ("completed", ended) if ended else (status, None)
+
     def cancel_run(self, who: Identity, run_id: int) -> None:
         self._allowed(who, "write", "actions")
         with self._lock:

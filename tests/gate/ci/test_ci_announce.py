@@ -4,17 +4,31 @@ from __future__ import annotations
 
 from contextlib import chdir
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from fake_github.memory import MemoryGitHub
-from scratch import CONFIG, FILES, POLICY, Scratch, StubCheck, environment, pull_payload, run_in
+from fake_github.state import StoredCheck
+from scratch import (
+    CONFIG,
+    FILES,
+    POLICY,
+    Scratch,
+    StubCheck,
+    environment,
+    hand_over,
+    pull_payload,
+    run_in,
+)
 
+from gate.ci.attach import POLL
 from gate.ci.plan import CiOptions
 from gate.ci.run import Effects, run_ci
 from gate.github.api import CheckOutput
 from gate.github.token import Token
 from gate.progress import SilentProgress
+from gate.records import Mode
 from gate.shell import Shell
 
 LORA = "configs/lora.yaml"
@@ -23,27 +37,43 @@ README: dict[str, str | None] = {"README.md": "more\n"}
 
 
 class Pushes:
-    """A pull request whose first push was measured (run 90), and what is announced for a later one."""
+    """A pull request whose first push was judged (run 90), and what is announced for a later one.
 
-    def __init__(self, folder: Path, first: dict[str, str | None] = EDITED, gain: float = 0.2) -> None:
+    `modes` are its jobs: a judge and one that publishes, unless one job did it all.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        first: dict[str, str | None] = EDITED,
+        gain: float = 0.2,
+        modes: tuple[Mode, ...] = ("judge", "publish"),
+    ) -> None:
         self.folder = folder
         self.scratch = Scratch(folder / "repo")
         self.github = MemoryGitHub()
-        self.first = self.scratch.commit(first)
+        self.first = self.head = self.scratch.commit(first)
         self.github.state.open_pull(7, self.first, self.scratch.base)
         self.github.state.runs[90] = "completed"
         payload = pull_payload(self.scratch, self.first)
-        session = self.github.session()
-        stub = StubCheck({LORA: gain})
-        self.code = run_in(
-            self.scratch, "pull_request", payload, github=session, stub=stub, GITHUB_RUN_ID="90"
-        ).code
+        hand_over(folder / "runner/handover", LORA, self.first)
+        for mode in modes:
+            self.code = run_in(
+                self.scratch,
+                "pull_request",
+                payload,
+                github=None if mode == "judge" else self.github.session(),
+                stub=StubCheck({LORA: gain}),
+                options=CiOptions(mode=mode),
+                GITHUB_RUN_ID="90",
+            ).code
 
     def push(self, files: dict[str, str | None]) -> dict[str, Any]:
-        """A second push; its event's payload."""
+        """A later push; its event's payload."""
+        before = self.head
         self.head = self.scratch.commit(files)
         self.github.state.push(7, self.head)
-        return {**pull_payload(self.scratch, self.head), "before": self.first}
+        return {**pull_payload(self.scratch, self.head), "before": before}
 
     def look(
         self, name: str, payload: object, wait: Any = lambda _: None, **variables: str
@@ -62,6 +92,28 @@ class Pushes:
         text = (place / "output").read_text()
         outcome = next(w for w in ("pass", "fail", "undecided", "error") if f"\n{w}\n" in text)
         return code, outcome, said
+
+    def check(self, sha: str) -> StoredCheck:
+        """The config's newest check run on a commit."""
+        found = [each for each in self.github.state.checks.values() if each.name == f"ftgate: {LORA}"]
+        return max((each for each in found if each.sha == sha), key=lambda each: each.id)
+
+    def on_again(self, run: str = "in_progress") -> StoredCheck:
+        """Put the first push's check run back in progress, as its job left it; `run` is its workflow run."""
+        older = self.check(self.first)
+        self.github.state.checks.clear()
+        self.github.state.runs[90] = run
+        made = self.github.session().create_check_run(
+            self.first, older.name, CheckOutput("running", "x"), status="in_progress",
+            external_id=older.external_id,
+        )  # fmt: skip
+        return self.github.state.checks[made.id]
+
+    @property
+    def comment(self) -> str:
+        """The one comment."""
+        (comment,) = self.github.state.comments.values()
+        return comment.body
 
     def conclusions(self, sha: str) -> dict[str, str | None]:
         """The newest conclusion of each check run on a commit."""
@@ -154,15 +206,8 @@ def test_a_run_that_is_on_is_waited_for_and_seen_meanwhile(tmp_path: Path) -> No
     """The newer head shows itself in progress; when the older run ends, its verdict is taken over."""
     pushes = Pushes(tmp_path)
     payload = pushes.push(README)
-    found = next(each for each in pushes.github.state.checks.values() if each.name == f"ftgate: {LORA}")
-    inputs = found.external_id.partition("/")[0]
-    pushes.github.state.checks.clear()
-    pushes.github.state.runs[90] = "in_progress"
+    older = pushes.on_again()
     session = pushes.github.session()
-    older = session.create_check_run(
-        pushes.first, f"ftgate: {LORA}", CheckOutput("running", "x"), status="in_progress",
-        external_id=f"{inputs}/90/1",
-    )  # fmt: skip
     shown: list[dict[str, str | None]] = []
 
     def wait(_seconds: float) -> None:
@@ -173,3 +218,187 @@ def test_a_run_that_is_on_is_waited_for_and_seen_meanwhile(tmp_path: Path) -> No
     assert pushes.look("pull_request", payload, wait)[:2] == (0, "pass")
     assert shown[0] == {f"ftgate: {LORA}": None}
     assert pushes.github.state.runs[90] == "in_progress"
+
+
+# ── A run that died, a run that is for nothing ───────────────────────────────────────────────────
+
+
+def never(seconds: float) -> None:
+    assert seconds < POLL, "nobody is to be waited for"  # the publisher's own pauses are short
+
+
+@pytest.mark.parametrize("run", ["completed", "cancelled", "deleted"])
+def test_a_dead_run_is_not_waited_for(tmp_path: Path, run: str) -> None:
+    """Its check run stays in progress for ever; GitHub says that the workflow run is over, or knows none."""
+    pushes = Pushes(tmp_path)
+    payload = pushes.push(README)
+    pushes.on_again(run)
+    if run == "deleted":
+        del pushes.github.state.runs[90]
+    assert pushes.look("pull_request", payload, never)[:2] == (1, "undecided")
+
+
+def test_a_run_that_dies_meanwhile_is_waited_for_no_longer(tmp_path: Path) -> None:
+    """One look after its end."""
+    pushes = Pushes(tmp_path)
+    payload = pushes.push(README)
+    pushes.on_again()
+    waits: list[float] = []
+
+    def wait(seconds: float) -> None:
+        waits.append(seconds)
+        pushes.github.state.runs[90] = "completed"
+
+    assert pushes.look("pull_request", payload, wait)[:2] == (1, "undecided")
+    assert len(waits) == 1
+
+
+def test_a_dead_runs_announcement_hides_no_verdict(tmp_path: Path) -> None:
+    """An older run's verdict of the same inputs is taken over where a newer one died."""
+    pushes = Pushes(tmp_path)
+    done = pushes.check(pushes.first)
+    inputs = done.external_id.partition("/")[0]
+    payload = pushes.push(README)
+    pushes.github.session().create_check_run(
+        pushes.first, done.name, CheckOutput("running", "x"), status="in_progress",
+        external_id=f"{inputs}/91/1",
+    )  # fmt: skip
+    pushes.github.state.runs[91] = "completed"
+    assert pushes.look("pull_request", payload, never, GITHUB_RUN_ID="92")[:2] == (0, "pass")
+
+
+def test_a_token_that_may_not_ask_waits_as_long_as_ever(tmp_path: Path) -> None:
+    """Without `actions: read` nobody is taken for dead at once."""
+    pushes = Pushes(tmp_path)
+    payload = pushes.push(README)
+    older = pushes.on_again("completed")
+    sessions = pushes.github
+    permissions = {"checks": "write", "pull_requests": "write", "contents": "read"}
+    held = sessions.session(permissions=permissions)
+    pushes.github = SimpleNamespace(state=sessions.state, session=lambda: held)  # type: ignore[assignment]
+
+    def wait(_seconds: float) -> None:
+        output = CheckOutput("may merge: gained", "x")
+        held.update_check_run(older.id, output, status="completed", conclusion="success")
+
+    assert pushes.look("pull_request", payload, wait)[:2] == (0, "pass")
+
+
+OTHER = {LORA: CONFIG.replace("1.0e-3", "3.0e-3")}
+
+
+@pytest.mark.parametrize(
+    ("files", "left"), [(OTHER, "cancelled"), (README, "in_progress")], ids=["other inputs", "the same"]
+)
+def test_the_announcement_cancels_a_run_about_other_inputs(
+    tmp_path: Path, files: dict[str, str | None], left: str
+) -> None:
+    """In two jobs it alone holds the token: what the older run trains is for nothing."""
+    pushes = Pushes(tmp_path)
+    payload = pushes.push(files)
+    older = pushes.on_again()
+
+    def wait(_seconds: float) -> None:
+        output = CheckOutput("may merge: gained", "x")
+        pushes.github.session().update_check_run(older.id, output, status="completed", conclusion="success")
+
+    pushes.look("pull_request", payload, wait)
+    assert pushes.github.state.runs[90] == left
+
+
+def test_a_merge_group_cancels_nobody(tmp_path: Path) -> None:
+    """The pull request's own run goes on, whatever the queue's commit brings."""
+    pushes = Pushes(tmp_path)
+    pushes.on_again()
+    group = {
+        "head_sha": pushes.scratch.commit(OTHER),
+        "base_sha": pushes.scratch.base,
+        "head_ref": f"refs/heads/gh-readonly-queue/main/pr-7-{pushes.scratch.base}",
+        "base_ref": "refs/heads/main",
+    }
+    payload = {"action": "checks_requested", "merge_group": group}
+    assert pushes.look("merge_group", payload)[:2] == (1, "undecided")
+    assert pushes.github.state.runs[90] == "in_progress"
+
+
+# ── What a verdict is about ──────────────────────────────────────────────────────────────────────
+
+
+def test_a_verdict_of_another_form_is_not_taken_over(tmp_path: Path) -> None:
+    """One that was made beside the pull request's code is none for a judge on a clean machine."""
+    pushes = Pushes(tmp_path, modes=("check",))
+    assert pushes.code == 0
+    assert pushes.look("pull_request", pushes.push(README))[:2] == (1, "undecided")
+
+
+def test_a_base_model_that_nobody_agrees_to_any_more_is_measured(tmp_path: Path) -> None:
+    """No input changed, but the base ref's configs name that base model no more: the judge says so."""
+    pushes = Pushes(tmp_path)
+    before = pushes.check(pushes.first).external_id.partition("/")[0]
+    pushes.scratch.checkout("main")
+    gone = CONFIG.replace("path: base", "path: org/other")
+    pushes.scratch.base = pushes.scratch.commit({LORA: gone, "configs/full.yaml": gone})
+    pushes.scratch.checkout("topic")
+    assert pushes.look("pull_request", pushes.push(README))[:2] == (1, "undecided")
+    assert pushes.check(pushes.head).external_id.partition("/")[0] == before
+
+
+# ── The report that is carried over ──────────────────────────────────────────────────────────────
+
+
+def body(check: StoredCheck) -> str:
+    """A check run's summary without its heading."""
+    return (check.summary or "").partition("\n\n")[2].strip()
+
+
+@pytest.mark.parametrize("gain", [0.2, 0.0])
+def test_the_whole_report_is_carried_over(tmp_path: Path, gain: float) -> None:
+    """On the check run and in the comment, word for word, marked with the commit; a push after that has the
+    same, from the commit where it was measured."""
+    pushes = Pushes(tmp_path, gain=gain)
+    older = pushes.check(pushes.first)
+    assert "target `mine`" in body(older)
+    pushes.look("pull_request", pushes.push(README), RUN="one")
+    newer = pushes.check(pushes.head)
+    mark = f"**Carried over from `{pushes.first}`**"
+    assert body(newer).startswith(mark)
+    assert body(newer).endswith(body(older))
+    assert newer.text == older.text
+    assert newer.title == f"{older.title} (carried over from {pushes.first[:6]}…)"
+    details = (older.text or "").partition("<details>\n<summary>Reproduce")[0].strip()
+    for part in (mark, body(older), details):
+        assert part in pushes.comment
+    assert pushes.comment.count("Reproduce it locally") == 1
+    assert "actions/runs/90#artifacts" in pushes.comment  # this run has none of its own
+    assert "actions/runs/91#artifacts" not in pushes.comment
+    pushes.look("pull_request", pushes.push({"README.md": "and more"}), GITHUB_RUN_ID="92", RUN="two")
+    newest = pushes.check(pushes.head)
+    assert (newest.title, newest.summary, newest.text) == (newer.title, newer.summary, newer.text)
+    assert pushes.comment.count("Carried over from") == 1
+
+
+@pytest.mark.parametrize(
+    ("summary", "text"),
+    [
+        ("", ""),
+        ("### may merge\n\n@acme/everybody", ""),
+        ("### may merge\n\nfine", "[click](https://evil.example)"),
+        ("### may merge\n\n```text\nan open fence", ""),
+    ],
+    ids=["nothing there", "a mention", "a link", "a fence that is open"],
+)
+def test_a_report_that_is_not_as_we_write_it_is_not_carried_over(
+    tmp_path: Path, summary: str, text: str
+) -> None:
+    """The verdict is, and it says that its report stands elsewhere; nothing of the text is shown."""
+    pushes = Pushes(tmp_path)
+    older = pushes.check(pushes.first)
+    output = CheckOutput(older.title or "", summary or " ", text)
+    pushes.github.session().update_check_run(older.id, output, status="completed", conclusion="success")
+    assert pushes.look("pull_request", pushes.push(README))[:2] == (0, "pass")
+    newer = pushes.check(pushes.head)
+    for shown in (newer.summary or "", pushes.comment):
+        assert f"**Carried over from `{pushes.first}`**" in shown
+        assert "could not be copied" in shown
+        assert "evil" not in shown
+        assert "@acme" not in shown

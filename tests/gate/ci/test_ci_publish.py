@@ -149,6 +149,16 @@ def test_where_no_config_changed_nobody_is_asked_to_measure(place: Place) -> Non
     assert place.bodies == []
 
 
+def test_the_comment_links_the_runs_artifacts(place: Place) -> None:
+    """By the anchor of the run's page, where something was measured; an announcement links none."""
+    place.publish()
+    assert not any("#artifacts" in (each.summary or "") for each in place.github.state.checks.values())
+    place.judge()
+    place.publish()
+    address = "https://github.com/acme/tunes/actions/runs/100#artifacts"
+    assert f"[the artifact, with report.html]({address})" in place.bodies[0]
+
+
 def test_a_judge_that_broke_off_is_red(place: Place) -> None:
     """A folder without a result: could not measure."""
     place.judge()
@@ -233,6 +243,43 @@ def test_the_teams_template_is_the_base_refs(tmp_path: Path) -> None:
     place.publish()
     assert "OURS" in place.bodies[0]
     assert "THEIRS" not in place.bodies[0]
+
+
+ABOVE = POLICY.replace("include:", "# moved down\ninclude:")
+OTHER_MARGIN = POLICY.replace("0.1", "0.15")
+
+
+@pytest.mark.parametrize(
+    ("at_head", "on_base", "lines"),
+    [
+        (None, None, [3]),
+        (ABOVE, None, [4]),
+        (None, ABOVE, [3]),
+        (OTHER_MARGIN, None, []),
+        (None, OTHER_MARGIN, []),
+        ("version: [", None, []),
+    ],
+    ids=["the same", "moved", "moved on the base ref", "another rule", "it was another", "broken"],
+)
+def test_remarks_on_the_policy_stand_on_the_heads_lines(
+    tmp_path: Path, at_head: str | None, on_base: str | None, lines: list[int]
+) -> None:
+    """GitHub shows them on the head's file: a rule that moved is mapped, and one that did not judge has none,
+    whichever of the two refs changed its file."""
+    place = Place(tmp_path)
+    scratch = place.scratch
+    if on_base:
+        scratch.checkout("main")
+        scratch.base = scratch.commit({"thresholds.yaml": on_base})
+        scratch.checkout("topic")
+    if at_head:
+        place.head = scratch.commit({"thresholds.yaml": at_head})
+        place.github.state.push(7, place.head)
+    place.payload = pull_payload(scratch, place.head)
+    place.judge(0.0)
+    place.publish()
+    notes = [note for check in place.github.state.checks.values() for note in check.annotations]
+    assert [note["start_line"] for note in notes if note["path"] == "thresholds.yaml"] == lines
 
 
 # ── ftgate publish RUN ───────────────────────────────────────────────────────────────────────────

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -376,6 +377,22 @@ def test_a_push_to_main_records_and_comments_nothing(scratch: Scratch) -> None:
     assert bodies(github) == []
     assert checks(github)["ftgate"] == "success"
     assert not ended.run.policy
+
+
+def test_merged_refs_clean_the_store_and_pull_requests_do_not(scratch: Scratch) -> None:
+    """What an old pull request left goes with a word, on a push to main alone; also where nothing changed."""
+    cache = scratch.path.parent / "runner/cache"
+    old = cache / "v1/judged/3"
+    old.mkdir(parents=True)
+    (old / "used").touch()
+    os.utime(old / "used", (0, 0))
+    run_in(scratch, "pull_request", pull_payload(scratch, scratch.commit(EDITED)))
+    assert old.is_dir()
+    scratch.checkout("main")
+    variables = {"GITHUB_SHA": scratch.base, "GITHUB_REF": "refs/heads/main"}
+    ended = run_in(scratch, "push", branch_payload(before=scratch.base), **variables)
+    assert any(said.startswith("removed from the store: judged/3 (unused for ") for said in ended.said)
+    assert not old.exists()
 
 
 def test_a_first_push_and_a_schedule_measure_all(scratch: Scratch) -> None:

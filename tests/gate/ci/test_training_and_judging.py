@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import struct
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import scratch
 
 from gate.ci.check import CiSetting
 from gate.ci.handover import REPORTED
@@ -55,6 +55,7 @@ def setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CiSetting:
         links={},
         policy_files=frozenset(),
         bases=frozenset({("org/base", None)}),
+        form="two-jobs",
         pull=7,
     )
 
@@ -64,13 +65,7 @@ def changed(*names: str) -> tuple[ChangedConfig, ...]:
 
 
 def hand_over(folder: Path, number: int, config: str, head: str = HEAD) -> None:
-    model = folder / f"{number:03d}/model"
-    model.mkdir(parents=True)
-    (model / "config.json").write_text('{"model_type": "llama"}')
-    header = b'{"w": {"dtype": "U8", "shape": [1], "data_offsets": [0, 1]}}'
-    (model / "model.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + bytes([number]))
-    note = {"version": 1, "config": config, "head": head, "seconds": 61.0, "steps": 40}
-    (model.parent / "handover.json").write_text(json.dumps(note))
+    scratch.hand_over(folder, config, head, number)
 
 
 class Checked:
