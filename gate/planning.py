@@ -15,9 +15,10 @@ from gate.catalogue import Catalogue, KnownTask
 from gate.configs import load_config
 from gate.configs.data import split_files
 from gate.devices import DEVICES
-from gate.errors import ConfigErrors, InfrastructureError, UsageError, together
+from gate.errors import InfrastructureError, UsageError, together
 from gate.fetch import fetch_model
-from gate.foresight import Flips, Foresight, foresee, problems_of
+from gate.flip_rates import flips_on
+from gate.foresight import Foresight, doubts_of, foresee
 from gate.foresight.costs import (
     CHARACTERS_PER_TOKEN,
     Rows,
@@ -27,32 +28,37 @@ from gate.foresight.costs import (
     parameters_by_name,
     training_tokens,
 )
-from gate.models import tensor_shapes
+from gate.history import FOLDER as HISTORY
+from gate.models import digest_model, tensor_shapes
 from gate.plan import build_plan
 from gate.policy import load_policy
 from gate.records import Dataset, ModelRef, Policy, TrainingConfig
 from gate.report.foresight import Planned, planned_json, planned_text
 from gate.sealed import disk_errors
 from gate.shell import Shell
-from gate.store import store_root
+from gate.store import Store, store_root
 
 LINES = (".jsonl", ".ndjson", ".txt", ".csv")  # a row a line
 
 
 @dataclass(frozen=True, slots=True)
 class PlanOptions:
-    """What `ftgate plan` was asked. Without a `device` those are taken that the policy has prices for."""
+    """What `ftgate plan` was asked. Without a `device` those are taken that the policy has prices for.
+
+    `base` is the base model whose flip rates count; else the config's.
+    """
 
     config: Path | None
     thresholds: Path
     device: str | None = None
     as_json: bool = False
+    base: str | None = None
 
 
-def plan_config(options: PlanOptions, shell: Shell, *, known: Mapping[str, float] | None = None) -> Planned:
+def plan_config(options: PlanOptions, shell: Shell) -> Planned:
     """Say what the policy's rules can see, and what training and measuring would take.
 
-    `known` has flip rates that were measured, by task id; a rule that cannot work at one is an error.
+    Flip rates are those that the store has of this base; a rule that cannot work at one is an error.
     Raises `ConfigErrors` with every problem of policy, config and tasks.
     """
     today = date.fromisoformat(shell.now()[:10])
@@ -60,15 +66,15 @@ def plan_config(options: PlanOptions, shell: Shell, *, known: Mapping[str, float
         lambda: load_policy(options.thresholds, today=today),
         lambda: None if options.config is None else load_config(options.config),
     )
-    tasks = find_tasks(policy, store_root(shell.environ) / "tasks")
+    store = Store(store_root(shell.environ), warn=shell.warn)
+    tasks = find_tasks(policy, store.root / "tasks")
     infos = tuple(task.info for task in tasks)
+    base = _base(options.base, config, shell.environ)
+    known = flips_on(store, base, infos) if base else {}
     plan = build_plan(policy, ModelRef(config.base_model if config else "", "", ""), infos, config)
     foresight = foresee(policy, infos, known)
-    flips = {each.rule: each.flips for each in foresight.rules}
-    problems = problems_of(foresight, policy)
-    if errors := [each for each in problems if flips.get(each.key, Flips()).known]:
-        raise ConfigErrors(errors)
-    work = work_of(config, tasks, foresight, shell.environ)
+    problems = doubts_of(foresight, policy)
+    work = work_of(config, tasks, foresight, shell.environ, policy.seeds)
     prices = dict(policy.prices)
     devices = [options.device] if options.device else list(prices)
     costs = tuple(cost_on(DEVICES[name], work, prices.get(name)) for name in devices)
@@ -76,6 +82,21 @@ def plan_config(options: PlanOptions, shell: Shell, *, known: Mapping[str, float
     planned = Planned(subject, foresight, problems, (*plan.warnings, *_waived(policy)), work, costs)
     shell.say(planned_json(planned) if options.as_json else planned_text(planned))
     return planned
+
+
+def _base(given: str | None, config: TrainingConfig | None, environ: Mapping[str, str]) -> ModelRef | None:
+    """The base model, so that its flip rates are found; None where it is not on this disk."""
+    name = given or (config.base_model if config else "")
+    if not name:
+        return None
+    asked = config.base_revision if config and not given else None
+    try:
+        folder, revision = fetch_model(name, asked, environ={**environ, "HF_HUB_OFFLINE": "1"})
+        needed = not revision or HISTORY.is_dir()  # reading all of a large model takes a while
+        digest = digest_model(folder) if needed else ""
+    except (UsageError, InfrastructureError):
+        return None
+    return ModelRef(name, str(folder), digest, revision=revision)
 
 
 def _waived(policy: Policy) -> Iterator[str]:
@@ -114,6 +135,7 @@ def work_of(
     tasks: tuple[KnownTask, ...],
     foresight: Foresight,
     environ: Mapping[str, str],
+    trainings: int = 1,
 ) -> Work:
     """Parameters and tokens, as far as files and names tell them."""
     unknown = []
@@ -131,7 +153,14 @@ def work_of(
     if tokens is None:
         unknown.append("training: its data are not on this disk as lines of text")
     return Work(
-        parameters, source, tokens, operations_of(config), measuring, config.processes, tuple(unknown)
+        parameters,
+        source,
+        tokens,
+        operations_of(config),
+        measuring,
+        config.processes,
+        tuple(unknown),
+        trainings,
     )
 
 

@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from gate.errors import Problem
-from gate.foresight.rule import BESIDE, Decides, Flips, RuleForesight, Sharpness, Sight
+from gate.errors import ConfigErrors, Problem
+from gate.foresight.rule import BESIDE, Decides, Flips, RuleForesight, Sharpness, Sight, said_source
+from gate.foresight.slices import slices_sight
 from gate.records import Policy, Rule, TaskInfo
 from gate.stats.power import family
 from gate.stats.sequential import Stratum
@@ -42,12 +43,20 @@ class Foresight:
     expected_share: float  # of them that are scored of a fine-tune that changes nothing
 
 
-def foresee(policy: Policy, tasks: Sequence[TaskInfo], known: Mapping[str, float] | None = None) -> Foresight:
+def foresee(
+    policy: Policy,
+    tasks: Sequence[TaskInfo],
+    known: Mapping[str, Flips] | None = None,
+    *,
+    brief: bool = False,
+) -> Foresight:
     """What the policy's rules can see on these tasks. `known` has flip rates that were measured, by
-    `TaskInfo.task`; an average's is the mean of its tasks' where all are known."""
+    `TaskInfo.task`; an average's is the mean of its tasks' where all are known. `brief` leaves
+    out what takes long and is not needed to find rules that cannot work: other rates, and documents until a
+    decision."""
     infos = {info.task: info for info in tasks}
     judging = sum(rule.judges for rule in policy.rules)
-    found = tuple(_rule(rule, policy, infos, known or {}, judging) for rule in policy.rules)
+    found = tuple(_rule(rule, policy, infos, known or {}, judging, brief) for rule in policy.rules)
     return Foresight(
         policy.decide,
         policy.confidence,
@@ -75,17 +84,44 @@ def problems_of(foresight: Foresight, policy: Policy) -> tuple[Problem, ...]:
     )
 
 
+def doubts_of(foresight: Foresight, policy: Policy) -> tuple[Problem, ...]:
+    """The problems at assumed flip rates: what to be warned of. Raises `ConfigErrors` with those at measured
+    ones."""
+    known = {each.rule for each in foresight.rules if each.flips.known}
+    problems = problems_of(foresight, policy)
+    if errors := [each for each in problems if each.key in known]:
+        raise ConfigErrors(errors)
+    return problems
+
+
+def warnings_of(
+    policy: Policy, tasks: Sequence[TaskInfo], known: Mapping[str, Flips], most: int = 5
+) -> tuple[str, ...]:
+    """What to be warned of before anything is trained: a line a rule that cannot work, `most` of them.
+
+    Raises `ConfigErrors` where a rule cannot work at a flip rate that was measured.
+    """
+    problems = doubts_of(foresee(policy, tasks, known, brief=True), policy)
+    said = [f"{each.key}: {each.message}; {each.hint}" for each in problems[:most]]
+    if len(problems) > most:
+        said.append(f"{len(problems) - most} more rules cannot be told from noise: see `ftgate plan`")
+    return tuple(said)
+
+
 # ── One rule ─────────────────────────────────────────────────────────────────────────────────────
 
 
 def _rule(
-    rule: Rule, policy: Policy, infos: Mapping[str, TaskInfo], known: Mapping[str, float], judging: int
+    rule: Rule,
+    policy: Policy,
+    infos: Mapping[str, TaskInfo],
+    known: Mapping[str, Flips],
+    judging: int,
+    brief: bool,
 ) -> RuleForesight:
-    measured = _measured(rule, policy, infos)
-    rates = [known.get(info.task) for info in measured]
-    flips = Flips()
-    if measured and all(rate is not None for rate in rates):
-        flips = Flips(float(np.mean([rate for rate in rates if rate is not None])), known=True)
+    measured = measured_tasks(rule, policy, infos)
+    rates = known if rule.reference == "base" else {}  # what was seen is of base and tuned model
+    flips = Flips.mean([rates.get(info.task, Flips()) for info in measured])
     planned = sum(info.documents_planned for info in measured)
     total = sum(info.documents_total for info in measured)
     unit = measured[0].unit if measured else ""
@@ -93,14 +129,19 @@ def _rule(
     note = _no_figures(rule, measured)
     if note:
         return replace(plain, note=note)
-    sight = Sight.of(rule, policy, _strata(measured), judging)
-    sharpness = tuple(sight.at(rate) for rate in (flips.rate, *(() if flips.known else BESIDE)))
+    beside = () if flips.known or brief else BESIDE
+    if rule.slices is not None and measured:
+        sharpness, note = slices_sight(rule, policy, measured[0], (flips.rate, *beside))
+        return replace(plain, sharpness=sharpness, note=note)
+    sight = Sight.of(rule, policy, strata_of(measured), judging)
+    sharpness = tuple(sight.at(rate) for rate in (flips.rate, *beside))
     problem, hint = sight.cannot_work(flips, sharpness[0], planned)
-    expected = sight.expected(flips.rate)
+    expected = None if brief else sight.expected(flips.rate)
     return replace(plain, sharpness=sharpness, expected=expected, problem=problem, hint=hint)
 
 
-def _measured(rule: Rule, policy: Policy, infos: Mapping[str, TaskInfo]) -> tuple[TaskInfo, ...]:
+def measured_tasks(rule: Rule, policy: Policy, infos: Mapping[str, TaskInfo]) -> tuple[TaskInfo, ...]:
+    """The tasks that a rule is about, as far as they were found."""
     if rule.kind == "average":
         names = [spec.id for spec in policy.tasks if spec.kind == "general"]
     else:
@@ -118,7 +159,7 @@ def _no_figures(rule: Rule, measured: Sequence[TaskInfo]) -> str:
     return ""
 
 
-def _strata(measured: Sequence[TaskInfo]) -> tuple[Stratum, ...]:
+def strata_of(measured: Sequence[TaskInfo]) -> tuple[Stratum, ...]:
     """Leaves with their weights in the rule's mean; one that several tasks hold counts once."""
     found: dict[str, tuple[int, float]] = {}
     for info in measured:
@@ -149,7 +190,8 @@ def _share(policy: Policy, infos: Mapping[str, TaskInfo], rules: Sequence[RuleFo
     shares = dict.fromkeys(infos, 0.0)
     for rule, found in zip(policy.rules, rules, strict=True):
         share = found.expected[0] / found.documents if found.expected and found.documents else 1.0
-        for info in _measured(rule, policy, infos) if not rule.skipped or policy.decide != "score" else ():
+        counts = not rule.skipped or rule.slices is not None or policy.decide != "score"
+        for info in measured_tasks(rule, policy, infos) if counts else ():
             shares[info.task] = max(shares[info.task], share)
     documents = {name: info.documents_planned for name, info in infos.items()}
     whole = sum(documents.values())
@@ -163,6 +205,11 @@ __all__ = [
     "Foresight",
     "RuleForesight",
     "Sharpness",
+    "doubts_of",
     "foresee",
+    "measured_tasks",
     "problems_of",
+    "said_source",
+    "strata_of",
+    "warnings_of",
 ]

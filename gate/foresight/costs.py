@@ -38,6 +38,7 @@ class Work:
     measuring_tokens: float | None = None  # of one model
     processes: int = 1
     unknown: tuple[str, ...] = ()
+    trainings: int = 1  # of the config, each with another seed; the base is measured once
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,16 +58,17 @@ class Cost:
 
 def cost_on(device: Device, work: Work, price: float | None) -> Cost:
     """What `work` costs on `device`, at `price` an hour."""
-    training = measuring = hours = None
+    training = measuring = again = hours = None
     if work.parameters and work.training_tokens is not None:
         flops = work.operations_a_parameter * work.parameters * work.training_tokens
-        training = device.seconds(flops, TRAINING) / work.processes
+        training = work.trainings * device.seconds(flops, TRAINING) / work.processes
     if work.parameters and work.measuring_tokens is not None:
-        measuring = 2 * device.seconds(2 * work.parameters * work.measuring_tokens, SCORING)
+        one = device.seconds(2 * work.parameters * work.measuring_tokens, SCORING)
+        measuring, again = (1 + work.trainings) * one, work.trainings * one
     if training is not None and measuring is not None:
         hours = (training * work.processes + measuring) / 3600
     money = None if price is None or hours is None else price * hours
-    return Cost(device.name, training, measuring, measuring and measuring / 2, hours, money)
+    return Cost(device.name, training, measuring, again, hours, money)
 
 
 def operations_of(config: TrainingConfig) -> int:

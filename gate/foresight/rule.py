@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
 from gate.records import Policy, Rule
+from gate.records.rates import RateSource
 from gate.stats import wilson
 from gate.stats.distributions import edge
 from gate.stats.power import CAUGHT, Design, blocked, course, documents_needed, workable_margin
@@ -21,10 +23,22 @@ Decides = Literal["full", "score", "proven"]
 
 @dataclass(frozen=True, slots=True)
 class Flips:
-    """The share of documents whose answer a fine-tune changes either way, and whether it was measured."""
+    """The share of documents whose answer a fine-tune changes either way, whether it was measured, and
+    where: in `runs` checks, or in a calibration that changed so many things."""
 
     rate: float = ASSUMED
     known: bool = False
+    source: RateSource = "assumed"
+    runs: int = 0
+
+    @classmethod
+    def mean(cls, several: Sequence[Flips]) -> Flips:
+        """The rate of a mean over tasks: measured where that of each is; the assumed one else."""
+        if not several or not all(each.known for each in several):
+            return cls()
+        calibrated = any(each.source == "calibrate" for each in several)
+        rate = math.fsum(each.rate for each in several) / len(several)
+        return cls(rate, True, "calibrate" if calibrated else "history", min(each.runs for each in several))
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +93,8 @@ class Sight:
         """Only what must not be lost has to be proven; a target is judged by its benchmark's own number."""
         proves = policy.decide == "proven" and rule.bound == "max_drop"
         decide: Decides = "full" if policy.decide == "proven" and not proves else policy.decide
+        if decide == "score" and rule.reference != "base":
+            decide = "full"  # of these, every document is scored
         assert rule.margin is not None
         return cls(rule, rule.margin, decide, 1 - policy.confidence, judging, strata)
 
@@ -124,11 +140,12 @@ class Sight:
             or (self.gains and not self.margin)
         ):
             return "", ""
-        how = "measured" if flips.known else "assumed"
+        how = said_source(flips)
         worth = self.design(flips.rate).documents
         of_one = f" (worth {worth:,} of one task)" if worth < 0.95 * planned else ""
+        named = f"{self.rule.bound_name} {self.margin:g}"
         problem = (
-            f"{self.rule.bound} {self.margin:g} on {planned:,} documents{of_one} cannot be told from noise: "
+            f"{named} on {planned:,} documents{of_one} cannot be told from noise: "
             f"with {_percent(flips.rate)} of answers changing ({how}) it {self._does(_percent(mistaken))}"
         )
         return problem, self._works(flips.rate)
@@ -151,6 +168,13 @@ class Sight:
         return (
             f"{said}, or judge the mean of several tasks: `average`" if self.rule.kind == "general" else said
         )
+
+
+def said_source(flips: Flips) -> str:
+    """Where a flip rate comes from, in words."""
+    if flips.source == "history":
+        return f"seen in {flips.runs} check{'' if flips.runs == 1 else 's'}"
+    return "calibrated" if flips.source == "calibrate" else "assumed"
 
 
 def _percent(share: float) -> str:

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from gate.errors import ConfigErrors, Problem
+from gate.policy.champion import read_champion
+from gate.policy.clusters import with_clusters
 from gate.policy.entries import PATHS_START, Entries, read_general, read_target, read_text
 from gate.policy.fields import Section
 from gate.policy.prices import read_prices
@@ -20,11 +22,13 @@ from gate.yamlfile import YamlFile, load_yaml, shown
 
 POLICY_KEYS = (
     "version", "confidence", "decide", "include", "target", "general", "text", "evaluation", "trust",
-    "pull_request", "waivers", "prices", "on_fail", "fail_budget",
+    "pull_request", "waivers", "prices", "on_fail", "fail_budget", "seeds", "champion",
 )  # fmt: skip
 EVALUATION_KEYS = ("dtype", "chat_template", "quantization", "scorer", "batch_size", "device")
 TRUST_KEYS = ("remote_code", "generated_code", "env")
 LATER_KEYS = ("drift", "spectrum")
+MOST_SEEDS = 16
+NO_POLICY = "`ftgate init` writes one"
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -36,6 +40,8 @@ def load_policy(path: Path, *, today: date | None = None) -> Policy:
     the policy file's folder. `today` is the day (UTC) that waivers must reach, the clock's where none is
     given. Raises `ConfigErrors` with every problem of the file.
     """
+    if not os.path.exists(path):
+        raise ConfigErrors([Problem(str(path), "no such file", hint=NO_POLICY)])
     file = load_yaml(path)
     if not isinstance(file.data, dict):
         raise ConfigErrors([file.problem((), f"expected a mapping of rules, got {shown(file.data)}")])
@@ -65,7 +71,7 @@ def _read(file: YamlFile, folder: Path, today: date, problems: list[Problem]) ->
         section.complain(None, "holds no rule that can fail", hint)
     return Policy(
         rules=rules,
-        tasks=tuple(entries.by_id.values()),
+        tasks=with_clusters(entries.by_id.values(), deciding.decide),
         confidence=0.95 if confidence is None else confidence,
         decide=deciding.decide,
         on_fail=deciding.on_fail,
@@ -75,6 +81,8 @@ def _read(file: YamlFile, folder: Path, today: date, problems: list[Problem]) ->
         trust=trust,
         pull_request=pull_request,
         prices=prices,
+        seeds=deciding.seeds,
+        champion=read_champion(section, folder, entries.rules, deciding.seeds),
         path=file.path,
         digest=file.digest,
     )
@@ -96,6 +104,7 @@ class _Deciding:
     decide: Decide = "full"
     on_fail: Literal["complete", "stop"] = "complete"
     fail_budget: float = 0.5
+    seeds: int = 1
 
 
 def _deciding(section: Section) -> _Deciding:
@@ -104,6 +113,7 @@ def _deciding(section: Section) -> _Deciding:
         "decide": section.choice("decide", ("full", "score", "proven")),
         "on_fail": section.choice("on_fail", ("complete", "stop")),
         "fail_budget": section.number("fail_budget", 0.0, 1.0),
+        "seeds": section.whole("seeds", 1, MOST_SEEDS),
     }
     found = _Deciding(**{key: value for key, value in read.items() if value is not None})
     for key in ("on_fail", "fail_budget"):
@@ -113,6 +123,9 @@ def _deciding(section: Section) -> _Deciding:
             )
     if "fail_budget" in section.data and read["on_fail"] == "stop":
         section.complain("fail_budget", "`on_fail: stop` scores nothing after a fail", "keep one of the two")
+    if found.seeds > 1 and found.decide == "score":
+        hint = "judge a recipe with `decide: full` or `proven`"
+        section.complain("seeds", "needs all documents, and `decide: score` leaves some out", hint)
     return found
 
 

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from gate.policy.fields import Section
-from gate.records import Bound, Kind, Rule, TaskSpec
+from gate.policy.slices import SlicesRule, read_slices
+from gate.records import Bound, Kind, Reference, Rule, TaskSpec, bound_name
 from gate.yamlfile import shown
 
 OPTION_KEYS = ("num_fewshot", "limit", "metric", "filter", "chat_template", "system_instruction")
-TARGET_KEYS = ("task", "min_gain", "min_score", *OPTION_KEYS)
+TARGET_KEYS = (
+    "task", "min_gain", "min_score", "min_gain_over_champion", "max_drop_from_champion", *OPTION_KEYS
+)  # fmt: skip
 GENERAL_KEYS = ("defaults", "tasks", "average")
-DEFAULTS_KEYS = ("max_drop", *OPTION_KEYS, "cluster_by")
-TASK_KEYS = ("task", *DEFAULTS_KEYS)
-AVERAGE_KEYS = ("max_drop",)
-TEXT_KEYS = ("corpus", "name", "field", "limit", "max_rise", "report")
+DEFAULTS_KEYS = ("max_drop", "max_drop_from_champion", *OPTION_KEYS, "cluster_by")
+TASK_KEYS = ("task", *DEFAULTS_KEYS, "slices")
+AVERAGE_KEYS = ("max_drop", "max_drop_from_champion")
+TEXT_KEYS = ("corpus", "name", "field", "limit", "max_rise", "max_rise_from_champion", "report")
+Margins = dict[tuple[Bound, Reference], float | None]
 
 PATHS_START = "paths start at the folder of this file"
 
@@ -34,16 +38,28 @@ class Entries:
     by_id: dict[str, TaskSpec] = field(default_factory=dict)
     rules: list[Rule] = field(default_factory=list)
 
-    def add(self, section: Section, spec: TaskSpec, margins: Mapping[Bound, float | None]) -> None:
-        """Keep one entry, unless its task stands there already."""
+    def add(
+        self,
+        section: Section,
+        spec: TaskSpec,
+        margins: Mapping[tuple[Bound, Reference], float | None],
+        parts: SlicesRule | None = None,
+    ) -> None:
+        """Keep one entry, unless its task stands there already; `parts` is its rule about its slices."""
         known = self.by_id.setdefault(spec.id, spec)
         if known is not spec:
             message = f"`{spec.task}` stands here twice, first in line {known.place.line}"
             section.complain(None, message, "keep one")
             return
-        for bound, margin in margins.items():
-            place = section.place(bound) if bound in section.data else section.place()
-            self.rules.append(Rule(spec.kind, spec.task, bound, margin, spec.metric, spec.filter, place))
+        for (bound, reference), margin in margins.items():
+            key = bound_name(bound, reference)
+            place = section.place(key) if key in section.data else section.place()
+            rule = Rule(spec.kind, spec.task, bound, margin, spec.metric, spec.filter, place)
+            self.rules.append(replace(rule, reference=reference))
+        if parts is not None:
+            named = spec.metric, spec.filter, parts.place
+            rule = Rule(spec.kind, spec.task, "max_drop", parts.margin, *named, slices=parts.slices)
+            self.rules.append(rule)
 
 
 def read_target(section: Section, entries: Entries) -> None:
@@ -53,12 +69,8 @@ def read_target(section: Section, entries: Entries) -> None:
         if entry is None:
             continue
         entry.only(TARGET_KEYS)
-        margins: dict[Bound, float | None] = {}
-        for bound in ("min_gain", "min_score"):
-            margin = entry.number(bound, 0.0)
-            if margin is not None:
-                margins[bound] = margin
-        if not {"min_gain", "min_score"} & entry.data.keys():
+        margins = _margins(entry, ("min_gain", "min_score"), ("min_gain", "max_drop"))
+        if not {*TARGET_KEYS[1:5]} & entry.data.keys():
             entry.complain(None, "a target needs `min_gain` or `min_score`", "for example `min_gain: 0.05`")
         _add_task(entry, "target", _options(entry, TARGET_TEMPLATES), margins, entries)
 
@@ -71,7 +83,7 @@ def read_general(section: Section, entries: Entries) -> None:
     if general is None:
         return
     general.only(GENERAL_KEYS)
-    defaults, default_drop = _defaults(general)
+    defaults, held = _defaults(general)
     if "tasks" not in general.data:
         general.complain(None, "has no `tasks`", "list the tasks that must not get worse")
     has_average = "average" in general.data
@@ -80,12 +92,14 @@ def read_general(section: Section, entries: Entries) -> None:
         if entry is None:
             continue
         entry.only(TASK_KEYS)
-        drop = entry.number("max_drop", 0.0) if "max_drop" in entry.data else default_drop
-        margins: dict[Bound, float | None] = {} if drop is None else {"max_drop": drop}
-        if "max_drop" not in {*entry.data, *_defaulted(general)} and not has_average:
+        margins = {**held, **_margins(entry, ("max_drop",), ("max_drop",))}
+        parts = read_slices(entry)
+        asked = {*entry.data, *_defaulted(general)} & {"max_drop", "max_drop_from_champion", "slices"}
+        if not asked and not has_average:
             hint = "set `max_drop` here or in `general.defaults`, or an `average`"
             entry.complain(None, "nothing is asked of this task", hint)
-        _add_task(entry, "general", {**defaults, **_options(entry, GENERAL_TEMPLATES)}, margins, entries)
+        options = {**defaults, **_options(entry, GENERAL_TEMPLATES)}
+        _add_task(entry, "general", options, margins, entries, parts)
     if has_average:
         _read_average(general, entries)
 
@@ -95,14 +109,22 @@ def _defaulted(general: Section) -> Sequence[str]:
     return list(defaults) if isinstance(defaults, dict) else []
 
 
-def _defaults(general: Section) -> tuple[dict[str, Any], float | None]:
+def _defaults(general: Section) -> tuple[dict[str, Any], Margins]:
     if "defaults" not in general.data:
-        return {}, None
+        return {}, {}
     defaults = general.section("defaults", general.data["defaults"])
     if defaults is None:
-        return {}, None
+        return {}, {}
     defaults.only(DEFAULTS_KEYS)
-    return _options(defaults, GENERAL_TEMPLATES), defaults.number("max_drop", 0.0)
+    return _options(defaults, GENERAL_TEMPLATES), _margins(defaults, ("max_drop",), ("max_drop",))
+
+
+def _margins(entry: Section, base: Sequence[Bound], champion: Sequence[Bound]) -> Margins:
+    """The margins that a mapping sets: of its bounds against the base, and of those against the champion."""
+    asked: list[tuple[Bound, Reference]] = [(bound, "base") for bound in base]
+    asked += [(bound, "champion") for bound in champion]
+    read = {each: entry.number(bound_name(*each), 0.0) for each in asked}
+    return {each: margin for each, margin in read.items() if margin is not None}
 
 
 def _read_average(general: Section, entries: Entries) -> None:
@@ -110,11 +132,11 @@ def _read_average(general: Section, entries: Entries) -> None:
     if average is None:
         return
     average.only(AVERAGE_KEYS)
-    if "max_drop" not in average.data:
+    if not {*AVERAGE_KEYS} & average.data.keys():
         average.complain(None, "needs `max_drop`", "for example `max_drop: 0.01`")
-    margin = average.number("max_drop", 0.0)
-    if margin is not None:
-        entries.rules.append(Rule("average", "general", "max_drop", margin, place=average.place("max_drop")))
+    for (bound, reference), margin in _margins(average, ("max_drop",), ("max_drop",)).items():
+        place = average.place(bound_name(bound, reference))
+        entries.rules.append(Rule("average", "general", bound, margin, place=place, reference=reference))
 
 
 def read_text(section: Section, entries: Entries) -> None:
@@ -140,15 +162,16 @@ def read_text(section: Section, entries: Entries) -> None:
         entries.add(entry, spec, margins)
 
 
-def _text_margins(entry: Section) -> dict[Bound, float | None]:
-    rise, report = entry.number("max_rise", 0.0), entry.flag("report")
-    if "max_rise" in entry.data and report:
+def _text_margins(entry: Section) -> Margins:
+    held, report = _margins(entry, ("max_rise",), ("max_rise",)), entry.flag("report")
+    judged = {"max_rise", "max_rise_from_champion"} & entry.data.keys()
+    if judged and report:
         entry.complain("report", "excludes `max_rise`", "what is judged is shown as well")
-    if "max_rise" not in entry.data and report is not True and "report" in entry.data:
+    if not judged and report is not True and "report" in entry.data:
         entry.complain("report", "nothing is asked of this corpus", "set `max_rise`, or `report: true`")
-    if not {"max_rise", "report"} & entry.data.keys():
+    if not judged and "report" not in entry.data:
         entry.complain(None, "needs `max_rise` or `report: true`")
-    return {"report": None} if report and rise is None else {} if rise is None else {"max_rise": rise}
+    return {("report", "base"): None} if report and not held else held
 
 
 def _entry(section: Section, keys: tuple[str, int], value: Any) -> Section | None:
@@ -160,7 +183,12 @@ def _entry(section: Section, keys: tuple[str, int], value: Any) -> Section | Non
 
 
 def _add_task(
-    entry: Section, kind: Kind, options: dict[str, Any], margins: dict[Bound, float | None], entries: Entries
+    entry: Section,
+    kind: Kind,
+    options: dict[str, Any],
+    margins: Margins,
+    entries: Entries,
+    parts: SlicesRule | None = None,
 ) -> None:
     name = entry.word("task")
     if name is None:
@@ -173,7 +201,9 @@ def _add_task(
         if not os.path.isfile(file):
             entry.complain("task", f"no such file: {file}", PATHS_START)
         name, path = file.stem, str(file)
-    entries.add(entry, TaskSpec(kind, name, path, place=entry.place(), **options), margins)
+    by = parts.slices.by if parts else None
+    spec = TaskSpec(kind, name, path, place=entry.place(), slice_by=by, **options)
+    entries.add(entry, spec, margins, parts)
 
 
 def _options(entry: Section, templates: Sequence[str]) -> dict[str, Any]:

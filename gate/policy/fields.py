@@ -88,7 +88,8 @@ class Section:
         value = self.data[key]
         if isinstance(value, int) and not isinstance(value, bool) and low <= value <= high:
             return value
-        self.complain(key, f"expected a whole number of at least {low}, got {shown(value)}")
+        wanted = f"of at least {low}" if high == 10**9 else f"between {low} and {high}"
+        self.complain(key, f"expected a whole number {wanted}, got {shown(value)}")
         return None
 
     def word(self, key: str) -> str | None:

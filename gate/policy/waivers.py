@@ -8,10 +8,10 @@ from dataclasses import replace
 from datetime import date
 
 from gate.policy.fields import Section
-from gate.records import Rule, Waiver
+from gate.records import CHAMPION_BOUNDS, Rule, Waiver
 from gate.yamlfile import nearest, shown
 
-BOUNDS = ("max_drop", "min_gain", "min_score", "max_rise")
+BOUNDS = ("max_drop", "min_gain", "min_score", "max_rise", *CHAMPION_BOUNDS.values())
 WAIVER_KEYS = ("rule", *BOUNDS, "skip", "reason", "until")
 
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
@@ -92,20 +92,20 @@ def _rule(entry: Section, rules: dict[str, Rule]) -> Rule | None:
 
 def _asked(entry: Section, rule: Rule) -> tuple[float | None, bool]:
     """The margin that the entry gives the rule (None: skip), and whether it is a sound one."""
-    others = [key for key in BOUNDS if key in entry.data and key != rule.bound]
+    others = [key for key in BOUNDS if key in entry.data and key != rule.bound_name]
     for key in others:
-        entry.complain(key, f"the rule's bound is `{rule.bound}`", f"write `{rule.bound}: ...`")
-    margin, skip = entry.number(rule.bound, 0.0), entry.flag("skip")
-    if rule.bound in entry.data and skip:
-        entry.complain("skip", f"excludes `{rule.bound}`", "keep one")
+        entry.complain(key, f"the rule's bound is `{rule.bound_name}`", f"write `{rule.bound_name}: ...`")
+    margin, skip = entry.number(rule.bound_name, 0.0), entry.flag("skip")
+    if rule.bound_name in entry.data and skip:
+        entry.complain("skip", f"excludes `{rule.bound_name}`", "keep one")
         return None, False
-    if rule.bound not in entry.data and not skip:
+    if rule.bound_name not in entry.data and not skip:
         if not others:
-            entry.complain(None, f"waives nothing: needs `{rule.bound}` or `skip: true`")
+            entry.complain(None, f"waives nothing: needs `{rule.bound_name}` or `skip: true`")
         return None, False
     if margin is not None and rule.margin is not None and not _looser(rule, margin):
         hint = "write a looser margin, or change the rule itself"
-        entry.complain(rule.bound, f"{margin:g} is not looser than the rule's own {rule.margin:g}", hint)
+        entry.complain(rule.bound_name, f"{margin:g} is not looser than the rule's own {rule.margin:g}", hint)
         return None, False
     return margin, not others and (skip is True or margin is not None)
 

@@ -38,6 +38,7 @@ class Measurement:
     # then there may be fewer than planned. None: all that was planned, in no order.
     rounds: tuple[int, ...] | None = None
     clusters: tuple[str, ...] | None = None  # per document, by the policy's `cluster_by`
+    parts: tuple[str, ...] | None = None  # per document `Document.part`, as `TaskInfo.slice_by` names it
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,6 +44,7 @@ class Document:
     target: str = ""
     choices: tuple[str, ...] = ()
     cluster: str | None = None  # its value of the policy's `cluster_by`
+    part: str | None = None  # its value of the field that slices are by, or its length in characters
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +100,17 @@ class TaskInfo:
     digest: str = ""  # of the task's config, code and requests
     # (path from the policy's folder, digest) of the team's own files and folders that it was read from
     sources: tuple[tuple[str, str], ...] = ()
+    slice_by: str = ""  # what `Document.part` is; "" where no rule asks for one
+    parts: tuple[tuple[str, int], ...] = ()  # documents of each value of the field that slices are by
+
+    def sizes(self, by: str) -> dict[str, int]:
+        """The documents that will be scored of each part; of a field under a `limit` about so many."""
+        if by == "subtask":
+            return {leaf.name: leaf.documents_planned for leaf in self.leaves}
+        if by == "length":
+            return {f"quarter {k + 1}": (self.documents_planned + k) // 4 for k in range(4)}
+        share = self.documents_planned / self.documents_total
+        return {name: max(1, round(share * count)) for name, count in self.parts}
 
     @property
     def documents_total(self) -> int:
@@ -119,3 +131,4 @@ class Plan:
     config: TrainingConfig | None = None
     tuned: ModelRef | None = None  # `--tuned`
     warnings: tuple[str, ...] = ()
+    champion: ModelRef | None = None  # what the champion rules compare with; of a run, its tuned model

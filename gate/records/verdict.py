@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from gate.records.policy import NOWHERE, Bound, Place, Waiver
+from gate.records.rates import FlipRate
 from gate.records.training import Override
 
 FindingOutcome = Literal["pass", "fail", "undecided", "reported"]
@@ -24,6 +25,43 @@ class Interval:
     about: Literal["benchmark", "population"]
     method: str
     simultaneous: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SeedSpread:
+    """A rule's own number (tuned's value for min_score, else the difference) in each training of a recipe,
+    in the seeds' order, and the standard deviation between them; `measuring` is benchmark noise alone."""
+
+    values: tuple[float, ...]
+    deviation: float
+    measuring: Interval
+
+
+@dataclass(frozen=True, slots=True)
+class SeedRun:
+    """One training of a recipe: its seed, the digest of its model, its own verdict and that one's folder."""
+
+    seed: int
+    digest: str
+    outcome: Outcome
+    folder: str  # relative to the recipe's run folder
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """One part of a task as a rule found it. `interval` is of `difference`, simultaneous over all parts."""
+
+    name: str
+    documents: int
+    base: float
+    tuned: float
+    difference: float
+    interval: Interval
+    fell: int
+    rose: int
+    outcome: FindingOutcome
+    pooled: int = 0  # how many parts, each too small alone, are judged together as this one
+    proven: bool | None = None  # whether the population's drop is proven; None where no proof is asked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +95,9 @@ class Finding:
     waiver: Waiver | None = None  # whose margin `margin` is; a skipped rule keeps its own and is "reported"
     documents_planned: int = 0  # what the outcome is about; 0: those that were scored
     proven: bool | None = None  # whether the population's drop is proven; None where no proof is asked for
+    seeds: SeedSpread | None = None  # of a recipe; its numbers are then means over the seeds
+    sliced_by: str = ""  # of a rule over the parts of a task: what they are by
+    slices: tuple[Slice, ...] = ()  # all of them, the worst first, whose numbers are the finding's own
 
     @property
     def early(self) -> bool:
@@ -113,6 +154,7 @@ class Provenance:
     platform: str = ""
     warnings: tuple[str, ...] = ()
     order_digest: str = ""  # of the order in which documents were drawn; "" where all were scored
+    flip_rates: tuple[FlipRate, ...] = ()  # of each task: what was expected beside what was seen
 
 
 @dataclass(frozen=True, slots=True)

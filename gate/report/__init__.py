@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gate.records import Flip, TaskInfo
+from gate.records.history import PastVerdict
 from gate.report.check_run import CheckRunText, render_check_run, render_overall_check_run
 from gate.report.comparison import ComparisonRow, comparison_row, comparison_sentence, comparison_table
 from gate.report.document import (
@@ -20,21 +21,27 @@ from gate.report.document import (
 from gate.report.environment import fill, painter, said_plain, wrapped
 from gate.report.junit import render_junit
 from gate.report.override import TeamTemplate
+from gate.report.pathplot import MOST_PATHS
 from gate.report.pull_request import render_pull_request, render_summary
 from gate.report.remarks import Remark
-from gate.report.rows import severity
+from gate.report.rows import Row, severity, worst_first
 from gate.report.sections import PullContext
 from gate.report.svg import bar
 from gate.report.text import quiet
+from gate.report.trend import make_trends
 from gate.report.view import View, make_view
 from gate.verdict import Failure, Verdict
+from gate.verdict.paths import RulePath
 
 COMMENT_LIMIT = 60_000  # GitHub refuses comments of more than 65,536 characters
 # What a comment may show, in the order in which it is given up when there is too much.
 SHEDDING = {
     "flips": "the other documents that flipped",
     "measured": "how it was measured",
+    "paths": "how rules were settled early",
+    "trends": "the rules over the last verdicts",
     "provenance": "cost and provenance",
+    "slices": "the slices of tasks",
     "holding": "the rules that hold",
     "overrides": "what the gate changed in the config",
     "three": "documents that broke",
@@ -63,9 +70,13 @@ def render(
     *,
     folder: Path | None = None,
     colour: bool = False,
+    paths: Sequence[RulePath] = (),
+    history: Sequence[PastVerdict] = (),
 ) -> Report:
-    """Everything that a run leaves for people and programs. `folder` is named in the terminal's report."""
-    view = make_view(result, flips, tasks, str(folder) if folder else "")
+    """Everything that a run leaves for people and programs. `folder` is named in the terminal's report;
+    `paths` are of rules that were settled early; `history` has earlier verdicts on this config."""
+    view = make_view(result, flips, tasks, str(folder) if folder else "", paths)
+    view = replace(view, trends=make_trends(worst_rows(view), history))
     return Report(
         document=encode_document(result),
         comment=render_comment(view),
@@ -73,6 +84,11 @@ def render(
         terminal=render_terminal(view, colour=colour),
         junit=render_junit(result, view),
     )
+
+
+def worst_rows(view: View) -> list[Row]:
+    """The rows, the worst first; none of a failure, whose numbers are no verdict."""
+    return [] if view.trouble else sorted(view.rows, key=lambda row: severity(row.finding))
 
 
 def render_comment(view: View, limit: int = COMMENT_LIMIT) -> str:
@@ -108,6 +124,7 @@ def _bars(view: View, width: int) -> dict[str, str]:
 
 
 __all__ = [
+    "MOST_PATHS",
     "SCHEMA_FILE",
     "CheckRunText",
     "ComparisonRow",
@@ -131,4 +148,5 @@ __all__ = [
     "render_pull_request",
     "render_summary",
     "render_terminal",
+    "worst_first",
 ]

@@ -51,7 +51,7 @@ def comparison_row(method: str, result: Verdict | Failure) -> ComparisonRow:
     targets = [finding for finding in findings if finding.kind == "target"]
     gains = [finding for finding in targets if finding.bound != "min_score"]
     means = [finding for finding in findings if finding.kind == "average"]
-    general = worst_first(finding for finding in findings if finding.kind == "general")
+    general = worst_first(f for f in findings if f.kind == "general" and not f.slices)
     return ComparisonRow(
         method=method,
         outcome=result.outcome,

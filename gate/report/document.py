@@ -10,9 +10,10 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from gate.errors import UsageError
-from gate.records import ConfigRef, Finding, Scalar
+from gate.records import ConfigRef, Finding, Scalar, SeedRun
 from gate.verdict import Failure, Verdict
 
 SCHEMA = 1
@@ -28,6 +29,8 @@ class StoredVerdict:
     tuned_digest: str
     base_digest: str
     document: Mapping[str, object]
+    seeds: tuple[SeedRun, ...] = ()  # of a recipe: its trainings and their own outcomes
+    seed: int | None = None  # this is the verdict of one training of a recipe
 
 
 def make_document(result: Verdict | Failure) -> dict[str, object]:
@@ -45,6 +48,9 @@ def make_document(result: Verdict | Failure) -> dict[str, object]:
         "config": _config(result.config) if result.config else None,
         "cost": asdict(result.cost),
         "provenance": asdict(result.provenance) if result.provenance else None,
+        "seeds": [asdict(one) for one in result.seeds] if isinstance(result, Verdict) else [],
+        "seed": result.seed if isinstance(result, Verdict) else None,
+        "champion": asdict(result.champion) if isinstance(result, Verdict) and result.champion else None,
     }
 
 
@@ -85,7 +91,28 @@ def parse_document(content: bytes, *, name: str = "verdict.json") -> StoredVerdi
     tuned, base = _digest(document, "tuned"), _digest(document, "base")
     if document["outcome"] != "error" and not (tuned and base):
         raise UsageError(f"{name} does not say which models it judged")
-    return StoredVerdict(document["outcome"], tuned, base, document)
+    return StoredVerdict(document["outcome"], tuned, base, document, *_seeds(document, name))
+
+
+def _seeds(document: Mapping[str, object], name: str) -> tuple[tuple[SeedRun, ...], int | None]:
+    """A recipe's trainings, and which one this verdict is about alone; none in what older versions wrote."""
+    seed, listed = document.get("seed"), document.get("seeds", [])
+    try:
+        seeds = tuple(
+            SeedRun(int(one["seed"]), str(one["digest"]), one["outcome"], str(one["folder"]))
+            for one in _list(listed)
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise UsageError(
+            f"{name} names seeds that cannot be understood", hint="run the check again"
+        ) from error
+    if seed is not None and (not isinstance(seed, int) or isinstance(seed, bool)):
+        raise UsageError(f"{name} is about a seed that is no number", hint="run the check again")
+    return seeds, seed
+
+
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else [None]
 
 
 def _digest(document: Mapping[str, object], model: str) -> str:

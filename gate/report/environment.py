@@ -16,7 +16,7 @@ from jinja2.bccache import Bucket
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from markupsafe import Markup, escape
 
-from gate.records import Flip, Place, ProposedRule
+from gate.records import Flip, Place, ProposedRule, bound_name
 from gate.report import quantities, text
 from gate.report.rows import Row, task_name
 from gate.report.sentence import Sentence, said_with
@@ -156,10 +156,11 @@ def _change_short(row: Row) -> str:
 def _rule_markdown(row: Row, *, kind: bool = True) -> str:
     finding = row.finding
     if finding.kind == "average":
-        return row.name
+        return row.name + row.against
     lead = f"{text.prose(finding.kind, 20)} " if kind and finding.kind != "general" else ""
-    named = finding.rule.removeprefix(f"{finding.kind}/").removesuffix(f"/{finding.bound}")
-    return lead + text.cell(named or row.name, 100)
+    bound = bound_name(finding.bound, finding.reference)
+    named = finding.rule.removeprefix(f"{finding.kind}/").removesuffix(f"/{bound}")
+    return lead + text.cell(named or row.name, 100) + row.against
 
 
 def _row_markdown(row: Row | None) -> str:

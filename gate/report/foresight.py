@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 
 from gate.devices import SCORING, TRAINING
 from gate.errors import Problem
-from gate.foresight import Foresight, RuleForesight
+from gate.foresight import Foresight, RuleForesight, said_source
 from gate.foresight.costs import CHARACTERS_PER_TOKEN, Cost, Work
 from gate.report.quantities import count, duration, many, millions, scale_of
 from gate.report.text import fit, one_line, quiet, visible
@@ -62,14 +62,18 @@ def _opening(planned: Planned) -> Iterator[str]:
 
 def _sight(found: Foresight) -> Iterator[str]:
     """What each rule sees, and how often it is mistaken."""
-    widest = max((rule.sharpness for rule in found.rules), key=len, default=())
+    widest = max((rule.sharpness for rule in found.rules if not rule.flips.known), key=len, default=())
     rates = [_rate(each.flips) for each in widest]
-    if rates:
+    if not rates:
+        yield "What a rule can see"
+    else:
         beside = f"; in brackets: if {' and '.join(rates[1:])} do" if rates[1:] else ""
         yield f"What a rule can see if {rates[0]} of the answers change{beside}"
     yield _row("rule", "limit", "documents", "seen", "mistaken")
     for rule in found.rules:
         yield _rule_row(rule)
+        if rule.sharpness and rule.note:
+            yield f"      {one_line(rule.note, 90)}"
     yield from _wrapped(
         "seen: the smallest true drop that is blocked 4 times in 5; of a target the true gain, or score, "
         "that passes 4 times in 5. mistaken: how often a model that lost nothing is blocked; of a target how "
@@ -88,8 +92,7 @@ def _rule_row(rule: RuleForesight) -> str:
         return f"  {_named(rule.rule)} {limit:>6} {count(rule.documents):>10}  {one_line(rule.note, 38)}"
     seen = [scale.size(each.seen) for each in rule.sharpness]
     mistaken = [_chance(each.mistaken) for each in rule.sharpness if each.mistaken is not None]
-    known = " measured" if rule.flips.known else ""
-    said = f"{_beside(mistaken)} %{known}" if mistaken else ""
+    said = f"{_beside(mistaken)} %" if mistaken else ""
     return _row(rule.rule, limit, count(rule.documents), _same(seen), said)
 
 
@@ -119,7 +122,10 @@ def _documents(found: Foresight) -> Iterator[str]:
             continue
         every = count(rule.documents)
         if rule.expected is None:
-            yield f"  {_named(rule.rule)} {every:>8}   depends on the base's own score"
+            why = "all of them: slices are judged in full" if rule.note else "depends on the base's own score"
+            if rule.rule.endswith("_champion"):
+                why = "all of them: champion rules are judged in full"
+            yield f"  {_named(rule.rule)} {every:>8}   {why}"
             continue
         none, half, limit, twice = (count(round(n)) for n in rule.expected)
         yield f"  {_named(rule.rule)} {every:>8} {none:>9} {half:>9} {limit:>10} {twice:>10}"
@@ -139,8 +145,22 @@ def _together(found: Foresight) -> Iterator[str]:
             f"{_chance(each.independent)} % if {_rate(each.flips)} of the answers change" for each in rest
         )
         yield from _wrapped(f"{said} ({beside})." if beside else f"{said}.", "")
-    if any(rule.sharpness and not rule.flips.known for rule in found.rules):
-        yield "That 10 % of the answers change is assumed: nothing was measured yet."
+    yield from _sources(found)
+
+
+def _sources(found: Foresight) -> Iterator[str]:
+    """Where each rule's flip rate comes from."""
+    shown = [rule for rule in found.rules if rule.sharpness]
+    known = [
+        f"{rule.rule} {_rate(rule.flips.rate)} ({said_source(rule.flips)})"
+        for rule in shown
+        if rule.flips.known
+    ]
+    if known:
+        yield from _wrapped(f"Answers that change: {', '.join(known)}.", "")
+    if len(known) < len(shown):
+        of = " of the other rules" if known else ""
+        yield f"That 10 % of the answers{of} change is assumed: nothing was measured yet."
 
 
 def _problems(planned: Planned) -> Iterator[str]:

@@ -57,6 +57,8 @@ def _case(suite: ElementTree.Element, row: Row, *, judged: bool) -> None:
         attributes |= {"file": one_line(finding.place.file, 300), "line": str(finding.place.line)}
     case = ElementTree.SubElement(suite, "testcase", attributes)
     said = f"{row.change} ± {row.noise} {row.noun}, {row.bound}; base {row.base}, tuned {row.tuned}"
+    if finding.slices:
+        said = f"{row.name}: {said}"
     if row.settled:
         said += f"; {row.settled}"
     if row.waived:

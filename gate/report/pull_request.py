@@ -25,6 +25,7 @@ PULL_SHEDDING = {
     "measured": "how it was measured",
     "provenance": "cost and provenance",
     "overrides": "what the gate changed in the configs",
+    "carried": "the details of reports that were carried over",
     "difference": "the policy’s difference",
     "folded": "the other rules",
     "merging": "the tables of configs that may merge",
@@ -35,7 +36,7 @@ PULL_SHEDDING = {
     "proposed": "the proposed rules",
     "configs": "each config’s own section",
 }
-DETAILS = ("folded", "warnings", "flips", "overrides", "measured", "provenance")
+DETAILS = ("folded", "warnings", "flips", "overrides", "measured", "provenance", "carried")
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,8 +188,11 @@ def config_texts(found: Standing, context: PullContext) -> dict[str, str]:
     texts |= dict.fromkeys(DETAILS, "")
     texts["provenance"] = sections.provenance(found)
     if view is None:
+        own = sections.reproduce([found]).strip()  # said again below, with the others' commands
+        texts["carried"] = paragraph(found.run.carried.details.removesuffix(own))
+        texts["table"] = paragraph(found.run.carried.summary)
         return texts
-    texts["folded"] = sections.folded_rules(found)
+    texts["folded"] = sections.folded_rules(found) + sections.slices(found)
     for name, there in (
         ("warnings", view.warnings),
         ("flips", view.broken),

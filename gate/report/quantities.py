@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from gate.records.rates import FlipRate
+
 MINUS = "\u2212"
 FRACTIONS = frozenset({"fraction", "accuracy", "proportion"})
 BITS = "bits per byte"
@@ -113,3 +115,9 @@ def millions(number: int) -> str:
             return f"{value:.0f}{unit}" if not unit or value >= 100 else f"{value:.1f}{unit}"
         value /= 1000
     return f"{value:,.0f} T"
+
+
+def said_rate(rate: FlipRate) -> str:
+    """What share of a task's answers changed, beside what had been expected."""
+    expected = {"history": "expected from history", "calibrate": "calibrated"}.get(rate.source, "assumed")
+    return f"{rate.task}: {expected} {100 * rate.expected:.3g} %, seen {100 * rate.seen:.3g} %"

@@ -39,6 +39,11 @@ class Row:
         return f"{self.bound} until {waiver.until}, own limit: {self.own_bound}" if waiver else ""
 
     @property
+    def against(self) -> str:
+        """What the rule compares with, where that is not the base model; begins with a space."""
+        return " against the champion" if self.finding.reference == "champion" else ""
+
+    @property
     def outcome(self) -> str:
         return self.finding.outcome
 
@@ -134,11 +139,12 @@ def make_row(finding: Finding) -> Row:
     scored = finding.bound == "min_score"
     places = scale.apart(_judged(finding), finding.margin)
     interval, near = shown_interval(finding), about(finding)
+    reference = "champion " if finding.reference == "champion" else ""
     show = scale.level if scored else scale.change
     return Row(
         finding=finding,
-        name=task_name(finding.kind, finding.task),
-        base=near + scale.level(finding.base, places),
+        name=_name(finding),
+        base=reference + near + scale.level(finding.base, places),
         tuned=near + scale.level(finding.tuned, places),
         change=near + show(finding.tuned if scored else finding.difference, places),
         noise=scale.size(half_width(interval), places),
@@ -153,6 +159,15 @@ def make_row(finding: Finding) -> Row:
         within_noise=within_noise(finding),
         own_bound=_own_bound(finding, scale, places),
     )
+
+
+def _name(finding: Finding) -> str:
+    """The task's own name; of a rule over slices with that of the worst one, whose numbers are shown."""
+    name = task_name(finding.kind, finding.task)
+    if not finding.slices:
+        return name
+    worst = finding.slices[0]
+    return f"{name}, {worst.name or '(empty)'}{f' ({worst.pooled} slices)' if worst.pooled else ''}"
 
 
 def _judged(finding: Finding) -> float:

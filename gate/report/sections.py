@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from gate.records import CiRun
+from gate.report.carried import mark
 from gate.report.environment import part
 from gate.report.quantities import device_hours, many, scale_of
 from gate.report.rows import Row, task_key
@@ -22,7 +23,7 @@ BAR = 15  # characters
 OPEN, FEW = 12, 6  # rules that a table shows unfolded; so few are never folded
 COMMANDS = 10
 MOST = 1e6  # a previous difference or cost that is larger is not believed
-_ADDRESS = re.compile(r"https?://[A-Za-z0-9._:/-]{1,300}")
+_ADDRESS = re.compile(r"https?://[A-Za-z0-9._:/-]{1,300}(?:#artifacts)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,7 @@ def statement(found: Standing, said: Callable[[str, int], str] = words) -> str:
     """`blocked, capability lost: CONFIG gained 79.6 points on ...`; `said` makes what is data harmless."""
     name = code if said is words else said
     claim = said_with(found.view.claim, name) if found.view else ""
+    claim = claim or (said(found.run.carried.claim, 200) if found.run.carried.claim else "")
     if found.key == "unjudged" or not claim:
         claim = said(found.run.blocked, 300) if found.run.blocked else ""
     joint = "" if not claim else " " if re.match(r"(gained|lost|scored|did not|at worst)\b", claim) else ": "
@@ -76,8 +78,10 @@ def statement(found: Standing, said: Callable[[str, int], str] = words) -> str:
 
 
 def reason(found: Standing) -> str:
-    """Why a config was not judged, and what to do; nothing for one that was."""
+    """Why a config was not judged, and what to do, or where its report comes from; else nothing."""
     texts = []
+    if found.run.carried_from and not found.view:
+        texts.append(mark(found.run))
     if found.run.blocked:
         texts.append(part("blocked", found.run))
     elif found.run.outcome == "error" and not (found.view and found.view.trouble):
@@ -101,7 +105,10 @@ def table(found: Standing) -> str:
     )
     limited = paragraph(part("limited", view)) if view.limited else ""
     waived = paragraph(part("waived", view)) if view.waived else ""
-    return limited + paragraph(part("rules", open_rows(found), bars(view))) + waived + paragraph(line)
+    trained = paragraph(part("trainings", view)) if view.trainings.seeds else ""
+    return (
+        limited + paragraph(part("rules", open_rows(found), bars(view))) + waived + trained + paragraph(line)
+    )
 
 
 def open_rows(found: Standing) -> tuple[Row, ...]:
@@ -133,6 +140,12 @@ def folded_rules(found: Standing) -> str:
     return folded(summary, part("rules", rows, bars(view)))
 
 
+def slices(found: Standing) -> str:
+    """The slices of each rule over slices, behind a line."""
+    tables = found.view.sliced if found.view else ()
+    return "".join(paragraph(part("slices", table)) for table in tables)
+
+
 def provenance(found: Standing) -> str:
     """Cost and provenance, and what another job says about the training, as that job's word."""
     told = found.run.training
@@ -147,8 +160,8 @@ def moves(found: Standing, previous: Mapping[str, float]) -> list[tuple[str, str
     seen: set[str] = set()
     for row in found.rows:
         finding, was = row.finding, previous.get(row.finding.rule)
-        if was is None or task_key(finding) in seen or not abs(was) < MOST:
-            continue
+        if was is None or finding.slices or task_key(finding) in seen or not abs(was) < MOST:
+            continue  # of slices, the worst one may be another now
         seen.add(task_key(finding))
         scale = scale_of(finding.unit)
         said, now = scale.change(was), scale.change(finding.difference)
@@ -223,8 +236,11 @@ def trust(run: CiRun, found: Sequence[Standing]) -> str:
     """How far this result can be trusted, and what ± means, in small print."""
     level = next((one.view.level for one in found if one.view and one.view.rows), "")
     noise = f"± is half of the {level} interval for benchmark noise." if level else ""
+    trained = {one.view.trainings.said for one in found if one.view and one.view.rows}
+    told = trained.pop() if len(trained) == 1 else ""  # of several configs only what is true of all
     said = f"{words(run.trust, 1000)}" if run.trust.strip() else ""
-    return paragraph(f"<sub>{'<br>'.join(filter(None, (noise, said)))}</sub>") if noise or said else ""
+    lines = [text for text in (noise, told, said) if text]
+    return paragraph(f"<sub>{'<br>'.join(lines)}</sub>") if lines else ""
 
 
 def deleted(run: CiRun) -> str:

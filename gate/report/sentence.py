@@ -50,14 +50,17 @@ def stage_name(stage: str) -> str:
 def main_target(findings: Sequence[Finding]) -> Finding | None:
     """The finding that says how the target did: one that does not hold, else one about its gain."""
     targets = [finding for finding in findings if finding.kind == "target"]
+    targets.sort(key=lambda finding: finding.reference != "base")
     broken = [finding for finding in worst_first(targets) if finding.outcome in ("fail", "undecided")]
     gains = [finding for finding in targets if finding.bound == "min_gain"]
     return next(iter(broken + gains + targets), None)
 
 
 def worst_general(findings: Sequence[Finding]) -> Finding | None:
-    """The worst finding about what must not be forgotten: general tasks, their mean, text if it broke."""
-    general = [f for f in findings if f.kind in ("general", "average") or (f.kind != "target" and _broken(f))]
+    """The worst finding about what must not be forgotten: general tasks, their mean; slices and text if they
+    broke: of a slice that holds, its drop may exceed the limit within noise."""
+    whole = [f for f in findings if f.kind in ("general", "average") and not f.slices]
+    general = whole + [f for f in findings if f.kind != "target" and _broken(f) and f not in whole]
     return next(iter(worst_first(finding for finding in general if not _skipped(finding))), None)
 
 
@@ -113,7 +116,7 @@ def _blocked(findings: Sequence[Finding], outcome: str) -> Sentence:
 
 def _target_clause(finding: Finding) -> Sentence:
     scale, row = scale_of(finding.unit), make_row(finding)
-    on: Sentence = (" on ", Name(row.name))
+    on: Sentence = (" on ", Name(row.name), row.against) if row.against else (" on ", Name(row.name))
     needs = f", {row.bound.replace('+', '')}" if _broken(finding) else ""
     if finding.bound == "min_score":
         return (f"scored {row.change}", *on, needs) if needs else (f"scored {row.change}", *on)
@@ -141,7 +144,10 @@ def _general_clause(finding: Finding, before: Sentence, verb: str) -> Sentence:
         (" on the mean of the general tasks",) if finding.kind == "average" else (" on ", Name(row.name))
     )
     share = "" if finding.remaining is None else f" ({row.documents} documents)"
+    if finding.slices:
+        share = f" ({finding.fell:,} of {finding.documents_scored:,} lost)"
     allowed = "" if finding.margin is None else f", allowed {scale.size(finding.margin, places)}"
+    share = row.against + share
     return (verb if loss(finding) > 0 else "gained ", amount, *on, share + allowed + _noise_words(row))
 
 
@@ -153,7 +159,8 @@ def _rise_clause(finding: Finding, row: Row) -> Sentence:
     share = f" ({row.relative})" if row.relative else ""
     allowed = "" if finding.margin is None else f", allowed {scale.size(finding.margin, places)}"
     unit: str | Name = scale.noun if finding.unit == BITS else Name(scale.noun)
-    return (unit, " on ", Name(row.name), f" {moved} by {size}{share}{allowed}{_noise_words(row)}")
+    how = f" {moved} by {size}{share}{row.against}{allowed}{_noise_words(row)}"
+    return (unit, " on ", Name(row.name), how)
 
 
 def _about(finding: Finding) -> str:

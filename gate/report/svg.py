@@ -78,8 +78,9 @@ TITLES = {
     "average": "Change in general ability",
     "text": "Change on text",
 }
-SCORES, OTHERS = "Score reached", "Other changes"
-ORDER = [TITLES["target"], SCORES, TITLES["general"], TITLES["text"], OTHERS]
+SCORES, CHAMPION, OTHERS = "Score reached", "Change against the champion", "Other changes"
+SLICES = "Change of the worst slice"  # its interval is far wider than that of a whole task
+ORDER = [TITLES["target"], SCORES, TITLES["general"], SLICES, TITLES["text"], CHAMPION, OTHERS]
 
 
 def forest(rows: Sequence[Row]) -> tuple[Panel, ...]:
@@ -95,13 +96,18 @@ def against(rows: Sequence[Row]) -> tuple[Pairs, ...]:
     """Base against tuned: each task once, grouped by unit; every axis holds 0, accuracy's ends at 100 %."""
     groups: dict[str, dict[str, Row]] = {}
     for row in rows:
-        if row.finding.kind != "average":
+        whole = not row.finding.slices and row.finding.reference == "base"
+        if row.finding.kind != "average" and whole:
             groups.setdefault(_family(row.finding), {}).setdefault(f"{row.finding.kind}/{row.name}", row)
     return tuple(_pairs(unit, list(members.values())) for unit, members in groups.items())
 
 
 def _panel_of(finding: Finding) -> tuple[str, str]:
     unit = _family(finding)
+    if finding.reference == "champion":
+        return CHAMPION, unit
+    if finding.slices:
+        return SLICES, unit
     return SCORES if finding.bound == "min_score" else TITLES.get(finding.kind, OTHERS), unit
 
 

@@ -6,11 +6,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from gate.records import Cost, Finding, Flip, ModelRef, Override, TaskInfo
-from gate.report.quantities import device_hours, duration, many, millions, size_of
+from gate.report.pathplot import PathPlot, path_plots
+from gate.report.quantities import device_hours, duration, many, millions, said_rate, size_of
 from gate.report.rows import Row, make_row, severity, task_key, task_name
 from gate.report.sentence import LABELS, Sentence, claim, main_target, stage_name, worst_general
+from gate.report.slices import SliceTable, slice_tables
 from gate.report.svg import Pairs, Panel, against, forest
+from gate.report.trainings import NO_TRAININGS, Trainings, trainings_of
+from gate.report.trend import Trend
 from gate.verdict import Failure, Verdict
+from gate.verdict.paths import RulePath
 
 THREE = 3
 _WHAT_TO_DO = {
@@ -86,6 +91,10 @@ class View:
     level: str  # of the intervals, e.g. "95 %"
     folder: str = ""
     device_seconds: float = 0.0
+    trainings: Trainings = NO_TRAININGS
+    paths: tuple[PathPlot, ...] = ()
+    trends: tuple[Trend, ...] = ()
+    champion: str = ""  # the name of what rules against the champion compare with
 
     @property
     def failing(self) -> tuple[Row, ...]:
@@ -112,12 +121,21 @@ class View:
         return tuple(row for row in self.rows if row.finding.waiver)
 
     @property
+    def sliced(self) -> tuple[SliceTable, ...]:
+        """The slices of each rule over slices."""
+        return slice_tables(self.rows)
+
+    @property
     def flipped(self) -> int:
         return sum(group.total for group in self.broken)
 
 
 def make_view(
-    result: Verdict | Failure, flips: Sequence[Flip], tasks: Sequence[TaskInfo], folder: str = ""
+    result: Verdict | Failure,
+    flips: Sequence[Flip],
+    tasks: Sequence[TaskInfo],
+    folder: str = "",
+    paths: Sequence[RulePath] = (),
 ) -> View:
     """The view of a verdict, or of a failure whose findings then carry no outcome."""
     findings = result.findings
@@ -126,7 +144,7 @@ def make_view(
     rows = tuple(make_row(finding) for finding in findings)
     broken = _broken(flips, findings)
     target, worst = main_target(findings), worst_general(findings)
-    level = findings[0].interval.level if findings else 0.95
+    level = next((finding.interval.level for finding in findings if not finding.slices), 0.95)
     return View(
         outcome=result.outcome,
         label=LABELS[result.outcome],
@@ -148,20 +166,30 @@ def make_view(
         elapsed=duration(result.cost.total_seconds),
         stored=_stored(result.cost),
         cost=tuple(_costs(result.cost)),
-        models=tuple((word, ref) for word, ref in (("base", result.base), ("tuned", result.tuned)) if ref),
+        models=tuple(_models(result)),
         facts=tuple(_facts(result)),
         subject=result.config.path if result.config else result.tuned.name if result.tuned else "",
         method=result.config.method if result.config else "",
         level=f"{100 * level:.10g} %",
         folder=folder,
         device_seconds=result.cost.total_seconds * result.cost.devices,
+        champion=result.champion.name if isinstance(result, Verdict) and result.champion else "",
+        trainings=trainings_of(result, rows),
+        paths=path_plots(sorted(rows, key=lambda row: severity(row.finding)), paths),
     )
+
+
+def _models(result: Verdict | Failure) -> Iterable[tuple[str, ModelRef]]:
+    named = {"base": result.base, "tuned": result.tuned}
+    named["champion"] = result.champion if isinstance(result, Verdict) else None
+    yield from ((word, ref) for word, ref in named.items() if ref)
 
 
 def count_documents(findings: Sequence[Finding]) -> Counts:
     """Documents that fell, rose or stayed. Text is left out (every document moves there), and so are
     means over tasks, which count their documents a second time."""
-    tasks = {task_key(f): f for f in reversed(findings) if f.kind not in ("average", "text")}
+    whole = (finding for finding in reversed(findings) if not finding.slices)
+    tasks = {task_key(f): f for f in whole if f.kind not in ("average", "text")}
     counted = tasks.values()
     return Counts(
         fell=sum(finding.fell for finding in counted),
@@ -169,6 +197,10 @@ def count_documents(findings: Sequence[Finding]) -> Counts:
         unchanged=sum(finding.unchanged for finding in counted),
         missing=sum(finding.documents_total - finding.documents_scored for finding in counted),
     )
+
+
+def _counts(finding: Finding) -> bool:
+    return finding.kind not in ("average", "text") and finding.reference == "base"
 
 
 def _broken(flips: Iterable[Flip], findings: Sequence[Finding]) -> tuple[Broken, ...]:
@@ -253,5 +285,7 @@ def _facts(result: Verdict | Failure) -> Iterable[tuple[str, str]]:
     yield "created", source.created
     yield "salt digest", source.salt_digest
     yield "order digest", source.order_digest
+    unexpected = sorted(source.flip_rates, key=lambda rate: -abs(rate.seen - rate.expected))
+    yield "answers that changed", "; ".join(map(said_rate, unexpected))
     yield "ftgate", source.ftgate
     yield "versions", ", ".join(f"{name} {version}" for name, version in source.versions.items())

@@ -92,6 +92,29 @@ def remaining(evidence: Evidence, error: float) -> Bounds:
     return Bounds(estimate, min(below, estimate), max(above, estimate))
 
 
+def band(evidence: Evidence, keep_error: float, break_error: float) -> Bounds:
+    """`remaining` for a drawing, each end at its own error: (low, high) to a ten-thousandth of the range."""
+    seen = np.array(evidence.seen)
+    means = np.where(seen > 0, evidence.sums / np.maximum(seen, 1), 0.5)
+    estimate = float(means @ weights(evidence) + offset(evidence))
+    if evidence.complete:
+        return Bounds(estimate, estimate, estimate)
+    low, high = _possible(evidence)
+    above = _first(evidence, KEEPS, -math.log(keep_error), low, high)
+    below = _first(evidence, BREAKS, -math.log(break_error), high, low)
+    return Bounds(estimate, min(below, estimate), max(above, estimate))
+
+
+def _first(evidence: Evidence, claim: int, needed: float, inside: float, outside: float) -> float:
+    """The first limit from `inside` on that the claim refutes, by three grids of 32 steps each."""
+    for _ in range(3):
+        grid = np.linspace(inside, outside, 33)
+        refuted = np.flatnonzero(_log_wealth(evidence, grid)[:, claim] >= needed)
+        at = int(refuted[0]) if refuted.size else 32
+        inside, outside = float(grid[max(0, at - 1)]), float(grid[at])
+    return outside
+
+
 def _possible(evidence: Evidence) -> tuple[float, float]:
     """The full benchmark's least and greatest mean, whatever the documents left are worth."""
     sizes, scale = _sizes(evidence), weights(evidence)
@@ -99,8 +122,9 @@ def _possible(evidence: Evidence) -> tuple[float, float]:
     return least, least + float((1 - np.array(evidence.seen) / sizes) @ scale)
 
 
-def _log_wealth(evidence: Evidence, mean: float) -> Array:
-    """(..., 2): against "the full mean is at least `mean`" and against "at most", for the worst split.
+def _log_wealth(evidence: Evidence, mean: float | Array) -> Array:
+    """(..., 2): against "the full mean is at least `mean`" and against "at most", for the worst split. Of one
+    run, several means give (means, 2).
 
     Every bet gets its own worst split, so their average is at most what it is at the worst common one.
     """

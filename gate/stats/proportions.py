@@ -91,6 +91,8 @@ def cluster_bounds(values: Array, clusters: Sequence[str] | NDArray[np.int_], er
     check_level(1 - 2 * error)
     sums, sizes = _cluster_sums(values, clusters)
     moments = ratio_moments(sums, sizes)
+    if moments.variance <= 1e-24 * moments.estimate**2:
+        raise DegenerateData("all clusters changed alike, so their spread is unknown")
     spread, t = math.sqrt(moments.variance), t_quantile(1 - 2 * error, moments.degrees)
     residuals = sums - moments.estimate * sizes
     skew = float((residuals**3).mean() / max((residuals**2).mean(), 1e-300) ** 1.5)

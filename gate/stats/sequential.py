@@ -167,6 +167,12 @@ def offset(evidence: Evidence) -> float:
     return math.fsum(s.weight * s.low for s in evidence.strata)
 
 
+def deviations(evidence: Evidence) -> Array:
+    """(..., strata): how far a document of each stratum moves the weighted mean of scaled values, one among
+    all: its weight times the standard deviation that was seen, drawn towards the prior's."""
+    return weights(evidence) * np.sqrt(_variances(evidence, _centres(evidence)))
+
+
 def _scaled(evidence: Evidence, k: int, block: Block) -> tuple[Array, Array, int]:
     """Values in [0, 1], how many of each, and how many in all."""
     stratum = evidence.strata[k]

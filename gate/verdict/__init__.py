@@ -2,6 +2,17 @@
 
 from gate.verdict.findings import judge, judge_what_there_is
 from gate.verdict.playing import order_digest
+from gate.verdict.recipe import judge_recipe, mean_measurements
 from gate.verdict.result import Failure, Result, Verdict, exit_code
 
-__all__ = ["Failure", "Result", "Verdict", "exit_code", "judge", "judge_what_there_is", "order_digest"]
+__all__ = [
+    "Failure",
+    "Result",
+    "Verdict",
+    "exit_code",
+    "judge",
+    "judge_recipe",
+    "judge_what_there_is",
+    "mean_measurements",
+    "order_digest",
+]

@@ -35,6 +35,7 @@ class PairedLeaf:
     planned: int
     rounds: NDArray[np.int_] | None = None  # in which each document was drawn
     clusters: tuple[str, ...] | None = None
+    parts: tuple[str, ...] | None = None
 
     @property
     def complete(self) -> bool:
@@ -53,6 +54,7 @@ class PairedLeaf:
             tuned=self.tuned[kept],
             rounds=self.rounds[kept],
             clusters=None,
+            parts=None,
         )
 
 
@@ -204,6 +206,7 @@ def _arrange_leaf(leaf: Leaf, measurement: Measurement) -> PairedLeaf:
         planned=leaf.documents_planned,
         rounds=_rounds(where, measurement, n),
         clusters=measurement.clusters,
+        parts=measurement.parts,
     )
 
 
@@ -247,8 +250,9 @@ def _denominators(where: str, measurement: Measurement, n: int) -> Array | None:
 
 
 def _rounds(where: str, measurement: Measurement, n: int) -> NDArray[np.int_] | None:
-    if measurement.clusters is not None and len(measurement.clusters) != n:
-        raise MeasurementError(f"{where}: {len(measurement.clusters)} clusters for {n} documents")
+    for what, named in (("clusters", measurement.clusters), ("parts", measurement.parts)):
+        if named is not None and len(named) != n:
+            raise MeasurementError(f"{where}: {len(named)} {what} for {n} documents")
     if measurement.rounds is None:
         return None
     rounds = np.array(measurement.rounds)

@@ -22,6 +22,7 @@ from gate.verdict.estimate import Estimate, Quantity, average, estimate_metric
 from gate.verdict.playing import Settlement, order_digest, require_complete, require_settled, settle
 from gate.verdict.proving import Proof, prove
 from gate.verdict.result import Verdict, bound_holds, check_models
+from gate.verdict.slicing import sliced_finding
 from gate.verdict.subjects import find_subject, find_subjects
 from gate.verdict.waive import unneeded
 
@@ -34,25 +35,32 @@ def judge(
     provenance: Provenance,
     *,
     expected_base: str | None = None,
+    champion: Measurements | None = None,
 ) -> Verdict:
     """Judge what was measured by `policy`, which need not be the policy it was measured for.
 
-    `expected_base` is the digest that the base model must have. Raises UsageError, with all
-    problems at once, where a rule asks for what this run did not measure; MeasurementError where
-    what should have been measured is missing, not finite, unequal, or of another base.
+    `expected_base` is the digest that the base model must have; `champion` has the pairs of the champion and
+    the tuned model. Raises UsageError, with all problems at once, where a rule asks for what this run did not
+    measure; MeasurementError where what should have been measured is missing, not finite, unequal, or of
+    another base.
     """
     check_models(measurements.base, measurements.tuned)
     if expected_base is not None and measurements.base.digest != expected_base:
         raise MeasurementError(f"{measurements.base.name} is not the base that was to be measured against")
     if provenance.order_digest != order_digest(measurements):
         raise MeasurementError("these are not the documents that were drawn, in the order that was published")
-    subjects = find_subjects(policy, _arrange(measurements))
+    if champion is not None and champion.tuned.digest != measurements.tuned.digest:
+        raise MeasurementError(f"the champion was not measured against {measurements.tuned.name}")
+    pairs = None if champion is None else arrange(champion)
+    subjects = find_subjects(policy, arrange(measurements), pairs)
     settled = settle(subjects, policy)
     findings = tuple(_finding(subject, policy, settled.get(subject.rule.id)) for subject in subjects)
     if policy.decide == "score" and not any(finding.outcome == "fail" for finding in findings):
         require_settled(findings, policy)
     provenance = replace(provenance, warnings=(*provenance.warnings, *unneeded(findings)))
-    return Verdict(findings, measurements.base, measurements.tuned, config, cost, provenance)
+    reference = None if champion is None else champion.base
+    models = measurements.base, measurements.tuned
+    return Verdict(findings, *models, config, cost, provenance, champion=reference)
 
 
 def judge_what_there_is(measurements: Measurements, policy: Policy) -> tuple[Finding, ...]:
@@ -68,6 +76,8 @@ def judge_what_there_is(measurements: Measurements, policy: Policy) -> tuple[Fin
         except MeasurementError:
             continue
     for rule in policy.rules:
+        if rule.reference != "base":
+            continue  # the champion's pairs are written last
         try:
             subject = find_subject(rule, policy, tasks)
             require_complete(subject)
@@ -77,7 +87,8 @@ def judge_what_there_is(measurements: Measurements, policy: Policy) -> tuple[Fin
     return tuple(findings)
 
 
-def _arrange(measurements: Measurements) -> dict[str, MeasuredTask]:
+def arrange(measurements: Measurements) -> dict[str, MeasuredTask]:
+    """What was measured, by task. Raises MeasurementError where it is not what was planned."""
     planned = [info.task for info in measurements.tasks]
     if not planned or len(set(planned)) != len(planned):
         raise MeasurementError("no tasks were planned, or one of them twice")
@@ -98,6 +109,8 @@ def _finding(subject: Subject, policy: Policy, settlement: Settlement | None) ->
     """`settlement` where documents were left out: the numbers are then of what had been drawn when the rule
     was settled."""
     rule, metrics = subject.rule, subject.metrics
+    if rule.slices is not None:
+        return sliced_finding(subject, policy)
     if settlement is not None:
         metrics = tuple(metric.until(settlement.claim.round) for metric in metrics)
     of: Quantity = "tuned" if rule.bound == "min_score" else "difference"
@@ -133,6 +146,7 @@ def _finding(subject: Subject, policy: Policy, settlement: Settlement | None) ->
         waiver=rule.waiver,
         documents_planned=sum(leaf.planned for metric in metrics for leaf in metric.leaves),
         proven=None if proof is None else proof.proven,
+        reference=rule.reference,
     )
 
 
@@ -186,7 +200,7 @@ def _note(
     if settlement is not None:
         # No more: noise and tests are of the documents drawn, and would be read as the benchmark's.
         return "" if settlement.certain else "not settled: another rule fails for certain"
-    parts = [_noise(rule, estimate, higher_is_better)]
+    parts = [noise_note(rule, estimate.interval, estimate.difference, higher_is_better)]
     if estimate.p_value is not None and estimate.changes.fell + estimate.changes.rose > 0:
         parts.append(f"exact McNemar p = {estimate.p_value:.2g}")
     if proof is not None:
@@ -196,15 +210,15 @@ def _note(
     return "; ".join(part for part in parts if part)
 
 
-def _noise(rule: Rule, estimate: Estimate, higher_is_better: bool) -> str:
-    interval = estimate.interval
+def noise_note(rule: Rule, interval: Interval, difference: float, higher_is_better: bool) -> str:
+    """What a rule's interval about the population says: that the change, or the margin, is within noise."""
     if rule.margin is not None and rule.bound == "min_score":
         near = interval.low <= rule.margin <= interval.high
         return "the margin is within noise of the score" if near else ""
-    if estimate.difference == 0:
+    if difference == 0:
         return "no difference"
     if not interval.low <= 0 <= interval.high:
         return ""
-    if (estimate.difference > 0) == higher_is_better:
+    if (difference > 0) == higher_is_better:
         return "the gain is within noise"
     return f"the {'drop' if higher_is_better else 'rise'} is within noise"

@@ -49,13 +49,13 @@ def settle(subjects: Sequence[Subject], policy: Policy) -> dict[str, Settlement]
     partial = [subject for subject in subjects if not subject.complete]
     if not partial:
         return {}
-    asked = {subject.rule.id: ask(subject.rule, _series(subject)) for subject in subjects}
+    asked = {subject.rule.id: ask(subject.rule, series_of(subject)) for subject in subjects}
     unanswered = [
         subject for subject in partial if policy.decide != "score" or asked[subject.rule.id] is None
     ]
     if unanswered:
         raise ConfigErrors(_too_few(policy, subject.rule, *_documents(subject)) for subject in unanswered)
-    rounds = _rounds(subjects)
+    rounds = rounds_of(subjects)
     questions = [asked[subject.rule.id] for subject in subjects if subject.rule.judges]
     judged = [question for question in questions if question is not None]
     judging = sum(subject.rule.judges for subject in subjects)
@@ -118,7 +118,8 @@ def _key(metric: MeasuredMetric, leaf: str) -> Key:
     return metric.task, leaf, metric.metric, metric.filter
 
 
-def _series(subject: Subject) -> list[Series]:
+def series_of(subject: Subject) -> list[Series]:
+    """The leaves that a rule's number is made of."""
     return [
         Series(
             _key(metric, leaf.name),
@@ -133,11 +134,12 @@ def _series(subject: Subject) -> list[Series]:
     ]
 
 
-def _rounds(subjects: Sequence[Subject]) -> list[Drawn]:
+def rounds_of(subjects: Sequence[Subject]) -> list[Drawn]:
     """The values of each round. What was scored in no order counts as the first round's."""
     leaves = {
         _key(metric, leaf.name): leaf
         for subject in subjects
+        if subject.rule.reference == "base"  # the champion's pairs go by the same names, and are complete
         for metric in subject.metrics
         if metric.aggregation == "mean"
         for leaf in metric.leaves

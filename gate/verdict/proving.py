@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from gate.stats import Array, DegenerateData
+from gate.stats import Array, Bounds, DegenerateData
 from gate.stats.proportions import cluster_bounds, noninferior_p
+from gate.stats.trainings import over_trainings
 from gate.verdict.arrange import MeasuredMetric, PairedLeaf, Subject
 
 
@@ -42,6 +44,26 @@ def prove(subject: Subject, error: float) -> Proof:
     count = len(set(clusters))
     said = f"the drop is below {bound.high:.4g} with an error of {error:.2g}, over {count:,} clusters"
     return Proof(bound.high <= margin, said)
+
+
+def prove_recipe(subject: Subject, differences: Sequence[float], error: float) -> Proof:
+    """The same of a recipe, of whose trainings these are the rule's own differences: the bound over documents
+    is widened by the spread between trainings. Documents' means over trainings are no longer right or wrong,
+    so it is the cluster-robust one throughout."""
+    margin, metrics = subject.rule.margin, subject.metrics
+    assert margin is not None
+    if any(metric.aggregation != "mean" for metric in metrics):
+        return Proof(False, "not proven: only means over documents can be")
+    values, clusters = _weighted(metrics)
+    try:
+        over = cluster_bounds(values, clusters, error)
+    except DegenerateData as degenerate:
+        return Proof(False, f"not proven: {degenerate}")
+    documents = Bounds(over.estimate, min(over.low, over.estimate), max(over.high, over.estimate))
+    high = over_trainings(documents, differences, 1 - 2 * error).high
+    count = len(set(clusters))
+    said = f"the drop is below {high:.4g} with an error of {error:.2g}, over {count:,} clusters"
+    return Proof(high <= margin, f"{said} and {len(differences)} trainings")
 
 
 def _exact(leaf: PairedLeaf, margin: float, error: float, *, higher_is_better: bool) -> Proof:

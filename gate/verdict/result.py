@@ -18,7 +18,10 @@ from gate.records import (
     Outcome,
     Provenance,
     RunError,
+    SeedRun,
+    bound_name,
 )
+from gate.verdict.slice_outcome import fault_of, rule_outcome
 
 # Numbers that differ by less than this, relative to their size, are equal: 0.70 - 0.68 is
 # 0.02 + 2e-17 in binary. One document among ten million moves a score by 1e-7.
@@ -55,7 +58,10 @@ class Verdict:
 
     Raises MeasurementError when built from anything that is not complete, finite and consistent:
     no finding, nothing judged, a rule twice, numbers that are not finite, an outcome that its own
-    numbers contradict, base and tuned the same model.
+    numbers contradict, base and tuned the same model, a champion rule without a champion.
+
+    Of a recipe, `seeds` are its trainings with their own verdicts; `seed` says that this is the verdict of
+    one of them, which ships nothing by itself.
     """
 
     findings: tuple[Finding, ...]
@@ -64,11 +70,18 @@ class Verdict:
     config: ConfigRef | None
     cost: Cost
     provenance: Provenance
+    seeds: tuple[SeedRun, ...] = ()
+    seed: int | None = None
+    champion: ModelRef | None = None  # what rules against the champion compare with
 
     def __post_init__(self) -> None:
         check_models(self.base, self.tuned)
         for finding in self.findings:
             _check_finding(finding)
+            if finding.reference != "base" and self.champion is None:
+                raise _broken(finding, "is held against a champion, and there is none")
+            if finding.seeds is not None and len(finding.seeds.values) != len(self.seeds):
+                raise _broken(finding, "has another number of trainings than its verdict")
         if not any(finding.outcome != "reported" for finding in self.findings):
             raise MeasurementError("a verdict needs at least one finding that judges something")
         twice = _first_repeated(finding.rule for finding in self.findings)
@@ -146,8 +159,13 @@ def _check_finding(finding: Finding) -> None:
     size = max(abs(finding.base), abs(finding.tuned))
     if not math.isclose(finding.difference, finding.tuned - finding.base, rel_tol=1e-9, abs_tol=1e-9 * size):
         raise _broken(finding, "has a difference that is not tuned minus base")
-    if not (finding.rule.startswith(f"{finding.kind}/") and finding.rule.endswith(f"/{finding.bound}")):
+    named = bound_name(finding.bound, finding.reference)
+    if not (finding.rule.startswith(f"{finding.kind}/") and finding.rule.endswith(f"/{named}")):
         raise _broken(finding, f"is not a {finding.kind} rule about {finding.bound}")
+    if fault := fault_of(finding):
+        raise _broken(finding, fault)
+    for each in finding.slices:
+        _check_interval(finding, each.interval, "population", each.difference)
     waiver = finding.waiver
     if waiver and (waiver.rule, waiver.shown_margin) != (finding.rule, finding.margin):
         raise _broken(finding, "has another margin than its waiver gives it")
@@ -164,6 +182,8 @@ def _recomputed_outcome(finding: Finding) -> FindingOutcome:
         raise _broken(finding, "has no margin" if finding.margin is None else "reports, yet has a margin")
     if finding.margin is None or (finding.waiver and finding.waiver.skips):
         return "reported"
+    if finding.slices:
+        return rule_outcome(finding, finding.margin)
     if finding.early:
         return _settled_outcome(finding, finding.margin)
     held = bound_holds(

@@ -64,14 +64,15 @@ class Question:
 def ask(rule: Rule, series: Sequence[Series]) -> Question | None:
     """The question that a rule asks of these leaves; None where only all documents can answer it.
 
-    That is so for text loss, ratios and corpus metrics, for values without a known range, and where a leaf
-    stands twice in a mean: its documents would come in one order for both, and orders must be independent.
+    That is so for text loss, ratios and corpus metrics, for values without a known range, for rules over
+    slices or against the champion, and where a leaf stands twice in a mean: its documents would come in one
+    order for both, and orders must be independent.
     """
     drawn = [each for each in series if each.weight > 0]
     names = {each.key[1] for each in drawn}
     first = drawn[0]
     known = all(each.unit in FRACTIONS and each.aggregation == "mean" for each in drawn)
-    if rule.margin is None or not known or len(names) < len(drawn):
+    if rule.margin is None or rule.slices or rule.reference != "base" or not known or len(names) < len(drawn):
         return None
     of_score = rule.bound == "min_score"
     low, high = (-1.0, 0.0) if of_score else (-1.0, 1.0)

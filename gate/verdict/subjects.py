@@ -7,9 +7,13 @@ from collections.abc import Mapping
 from gate.errors import ConfigErrors, Problem, UsageError
 from gate.records import Policy, Rule, TaskInfo, TaskSpec
 from gate.verdict.arrange import MeasuredMetric, MeasuredTask, Subject
+from gate.verdict.slicing import require_parts
 
 
-def find_subjects(policy: Policy, tasks: Mapping[str, MeasuredTask]) -> list[Subject]:
+def find_subjects(
+    policy: Policy, tasks: Mapping[str, MeasuredTask], champion: Mapping[str, MeasuredTask] | None = None
+) -> list[Subject]:
+    """What each rule is about; `champion` has the pairs of champion and tuned model, where there are such."""
     if not 0 < policy.confidence < 1:
         raise UsageError(f"confidence lies between 0 and 1, not {policy.confidence}")
     if all(rule.margin is None for rule in policy.rules):
@@ -23,13 +27,24 @@ def find_subjects(policy: Policy, tasks: Mapping[str, MeasuredTask]) -> list[Sub
         try:
             if any(rule.id == other.rule.id for other in subjects):
                 raise UsageError("the policy has this rule twice")
-            subjects.append(find_subject(rule, policy, tasks))
+            subjects.append(find_subject(rule, policy, _compared(rule, tasks, champion)))
         except UsageError as error:
             file = rule.place.file or policy.path
             problems.append(Problem(file, error.message, rule.place.line or None, rule.id, error.hint))
     if problems:
         raise ConfigErrors(problems)
     return subjects
+
+
+def _compared(
+    rule: Rule, tasks: Mapping[str, MeasuredTask], champion: Mapping[str, MeasuredTask] | None
+) -> Mapping[str, MeasuredTask]:
+    """The measurements against what the rule compares with."""
+    if rule.reference == "base":
+        return tasks
+    if champion is None:
+        raise UsageError("this run measured no champion", hint="run ftgate check again")
+    return champion
 
 
 def find_subject(rule: Rule, policy: Policy, tasks: Mapping[str, MeasuredTask]) -> Subject:
@@ -43,6 +58,8 @@ def find_subject(rule: Rule, policy: Policy, tasks: Mapping[str, MeasuredTask]) 
         raise UsageError(f"min_score needs a metric where higher is better; {metric.name} is not")
     if rule.bound == "max_rise" and metric.higher_is_better:
         raise UsageError(f"max_rise needs a metric where lower is better; {metric.name} is not")
+    if rule.slices is not None:
+        require_parts(rule, metric, tasks[f"{rule.kind}/{rule.task}"].info.slice_by)
     return Subject(rule, (metric,))
 
 

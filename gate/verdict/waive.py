@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from gate.records import Finding
 from gate.verdict.result import bound_holds
+from gate.verdict.slice_outcome import rule_outcome
 
 
 def unneeded(findings: Iterable[Finding]) -> tuple[str, ...]:
@@ -17,6 +18,8 @@ def unneeded(findings: Iterable[Finding]) -> tuple[str, ...]:
 
 
 def _keeps_own(finding: Finding) -> bool:
+    if finding.waiver is not None and finding.slices:
+        return rule_outcome(finding, finding.waiver.own_margin) == "pass"
     return finding.waiver is not None and bound_holds(
         finding.bound,
         base=finding.base,

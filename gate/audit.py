@@ -1,0 +1,158 @@
+"""`ftgate audit`: a verdict that was made early, held against the one of all documents.
+
+RUN/audit/        the run folder of the full measurement, with its own verdict and report
+RUN/audit.json    what came of the comparison
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from gate.champion import keep_pairs
+from gate.errors import FAIL, PASS, MeasurementError, UsageError
+from gate.fetch import fetch_model
+from gate.history import FOLDER, past_of, read_history, write_past
+from gate.judging import conclude, facts_of, judged_model, read_champion, store_of
+from gate.models import digest_model
+from gate.recording import said_of_audits
+from gate.records import Measurements, ModelRef, Plan, Policy, RunFacts
+from gate.records.history import Audit, Judged
+from gate.runfolder import AUDIT, AUDITED, PLAN, RESOLVED_POLICY, RUN, RunFolder
+from gate.scoring import ModelSession
+from gate.shell import Shell
+from gate.verdict import Verdict, judge
+
+
+def audit_run(run: Path, history: Path | None, commit: str, shell: Shell) -> int:
+    """Score the rest of a run, judge by `full`, compare, and say how often early verdicts differ so far.
+
+    `history` is the folder that keeps the outcome; else the repository's own, where it has one. Exit code 0
+    where the verdicts are the same, 1 where they differ. Raises `UsageError` where models or policy are
+    gone, `MeasurementError` where what had been scored does not come out again.
+    """
+    folder = RunFolder.open(run)
+    policy, facts = folder.read_record(RESOLVED_POLICY, Policy), facts_of(folder)
+    early = _judge(folder, folder.read_measurements(), policy, facts)
+    if not any(finding.early for finding in early.findings):
+        shell.say(f"nothing to audit: every document of {run} was scored")
+        return PASS
+    full = _score_rest(folder, policy, facts, shell)
+    found = compare(early, full, 1 - policy.confidence)
+    folder.write_record(AUDITED, found)
+    shell.say(said(found))
+    place = history or (FOLDER if FOLDER.is_dir() else None)
+    if place is not None:
+        write_past(place, past_of(full, commit, created=shell.now(), audit=found))
+        shell.say(said_of_audits(read_history(place, shell.warn)))
+    return PASS if found.agrees else FAIL
+
+
+def compare(early: Verdict, full: Verdict, error: float) -> Audit:
+    """Each rule that was claimed early, against what all documents say. Pure."""
+    outcomes = {finding.rule: finding.outcome for finding in full.findings}
+    claimed = [each for each in early.findings if each.early and each.outcome in ("pass", "fail")]
+    differing = tuple(each.rule for each in claimed if outcomes[each.rule] != each.outcome)
+    first, then = _judged(early), _judged(full)
+    return Audit(first, then, len(claimed), differing, round(error, 12))
+
+
+def _judged(verdict: Verdict) -> Judged:
+    outcome = verdict.outcome
+    assert outcome != "error"
+    return outcome
+
+
+def said(audit: Audit) -> str:
+    """An audit in one sentence."""
+    how = f"the same ({audit.full})" if audit.agrees else f"{audit.full}, not {audit.early}"
+    rules = f"{len(audit.differing)} of {audit.settled} rules that were settled early came out otherwise"
+    names = f": {', '.join(audit.differing)}" if audit.differing else ""
+    return f"audit: on all documents the verdict is {how}; {rules}{names}"
+
+
+def _judge(folder: RunFolder, found: Measurements, policy: Policy, facts: RunFacts) -> Verdict:
+    base = facts.base_digest or None
+    champion = read_champion(folder)
+    return judge(
+        found,
+        policy,
+        facts.config,
+        facts.cost,
+        facts.provenance,
+        expected_base=base,
+        champion=champion,
+    )
+
+
+def _score_rest(folder: RunFolder, policy: Policy, facts: RunFacts, shell: Shell) -> Verdict:
+    """The verdict of all documents, in a run folder of its own below the run's."""
+    from checks import open_tasks
+    from gate.measure import measure
+
+    plan = folder.read_record(PLAN, Plan)
+    early = folder.read_measurements()
+    store = store_of(folder.path, shell)
+    base = _found(plan.base, shell)
+    tuned = replace(early.tuned, path=str(judged_model(folder.path, early.tuned.digest, store)))
+    tasks = open_tasks(policy.tasks, policy, index_folder=store.root / "tasks")
+    bits = plan.config.quantization_bits if plan.config else None
+    with ModelSession(base, tuned, policy.evaluation, policy.trust, bits) as session:
+        measured = measure(tasks, session, store, policy.evaluation, shell)
+    check_reproduced(early, measured.measurements)
+    own, whole = RunFolder.begin(folder.path / AUDIT), replace(policy, decide="full")
+    own.write_policy(whole)
+    own.write_record(PLAN, replace(plan, policy=whole))
+    own.write_measurements(measured.measurements)
+    champion = read_champion(folder)
+    if champion is not None:
+        keep_pairs(own, champion)
+    cost = replace(
+        facts.cost,
+        measuring_seconds=facts.cost.measuring_seconds + measured.seconds,
+        total_seconds=facts.cost.total_seconds + measured.seconds,
+    )
+    made = replace(facts.provenance, created=shell.now(), order_digest="")
+    full = replace(facts, cost=cost, provenance=made)
+    own.write_record(RUN, full)
+    verdict = _judge(own, measured.measurements, whole, full)
+    found = measured.measurements
+    conclude(verdict, found.flips, found.tasks, own, replace(shell, say=_nothing))
+    return verdict
+
+
+def _nothing(_text: str) -> None:
+    """The full verdict's report is in its folder; here the comparison is said."""
+
+
+def _found(base: ModelRef, shell: Shell) -> ModelRef:
+    """The run's base model; fetched again where its folder is gone. Raises `UsageError` for another one."""
+    path = Path(base.path)
+    if not path.is_dir():
+        path, _ = fetch_model(base.name, base.revision, environ=shell.environ)
+    if digest_model(path) != base.digest:
+        raise UsageError(
+            f"{base.name} is no longer the base model that this run measured", hint="run ftgate check again"
+        )
+    return replace(base, path=str(path))
+
+
+def check_reproduced(early: Measurements, full: Measurements) -> None:
+    """Raise MeasurementError unless every document that was scored early has the same values again.
+
+    Else the two verdicts are about other scores, and say nothing about stopping early. Pure.
+    """
+    known = {(each.task, each.leaf, each.metric, each.filter): each for each in full.measurements}
+    for each in early.measurements:
+        whole = known.get((each.task, each.leaf, each.metric, each.filter))
+        values = zip(whole.numbers, whole.hashes, whole.base, whole.tuned, strict=True) if whole else ()
+        if each.aggregation == "corpus":
+            continue  # it was scored in full, and its values are one number
+        again = {number: (text, one, other) for number, text, one, other in values}
+        rows = zip(each.numbers, each.hashes, each.base, each.tuned, strict=True)
+        for number, text, one, other in rows:
+            if again.get(number) != (text, one, other):
+                raise MeasurementError(
+                    f"{each.task}, {each.leaf}: document {number} does not come out as it did in the run",
+                    hint="audit where the run was made, with the same packages and its store",
+                )
