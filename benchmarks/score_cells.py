@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from benchmarks.trials import (
     BLOCK,
@@ -23,7 +21,6 @@ from benchmarks.trials import (
     play,
     verdicts,
 )
-from gate.runfolder import RunFolder
 from gate.stats.claims import Limit, decide, log_evidence
 from gate.stats.power import documents_needed
 from gate.stats.sequential import BREAKS, KEEPS, Block, Evidence, Stratum, observe, start
@@ -186,31 +183,3 @@ def graded_errors(values: Values, stratum: Stratum, limit: Limit, trials: int, b
         evidence = observe(evidence, [Block(ordered[:, at : at + BLOCK])])
         hit |= log_evidence(evidence, limit) >= -math.log(ERROR)
     return int(hit[:, KEEPS if breaks else BREAKS].sum())
-
-
-def real_pairs(folders: Sequence[Path], trials: int) -> Iterator[Found]:
-    """Every 0/1 measurement of these runs: its own drop as the margin, then one document less; then its
-    changed documents turned about by coins, so that the model is harmless, with 2 points."""
-    for folder in folders:
-        for measured in RunFolder.open(folder).read_measurements().measurements:
-            base, tuned = np.array(measured.base), np.array(measured.tuned)
-            if not base.size or not np.isin([base, tuned], (0, 1)).all() or (base == tuned).all():
-                continue
-            values = (base - tuned).astype(np.int8)
-            name = f"{folder.name}, {measured.task.split('/')[-1][:24]}"
-            yield from real_cells(name, values, trials)
-
-
-def real_cells(name: str, values: NDArray[np.int8], trials: int) -> Iterator[Found]:
-    n, net = values.size, int(values.sum())
-    flips = f"{np.abs(values).mean():.0%} of {n} flipped"
-    for where, most in (("kept: false fail", net), ("broken: false pass", net - 1)):
-        rng = np.random.default_rng([15, n, most + n])
-        played = play(counted(orders(values, trials, rng)), Limit(most / n, (most + 1) / n))
-        yield Found(f"{name}, {where}", int((played.breaks != (net > most)).sum()), trials, flips)
-    rng = np.random.default_rng([16, n, net + n])
-    ordered = orders(values, trials, rng) * rng.choice(np.array([-1, 1], np.int8), (trials, n))
-    limit = Limit.at(0.02, n)
-    played, full = play(counted(ordered), limit), ordered.sum(axis=1) > round(limit.kept * n)
-    notes = f"{flips}; documents used {played.documents.mean() / n:.1%}; blocked {full.mean():.1%}"
-    yield Found(f"{name}, harmless: score is not full", int((played.breaks != full).sum()), trials, notes)

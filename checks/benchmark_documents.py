@@ -17,6 +17,7 @@ from lm_eval.api.task import Task
 from lm_eval.defaults import DEFAULT_OTHER_SEED
 from lm_eval.utils import handle_non_serializable, hash_string
 
+from checks.parts import part_of
 from gate.digests import folder_digest, folder_files
 from gate.errors import DataError
 from gate.records import Document, Request
@@ -28,13 +29,14 @@ SHOWN = 2000  # characters of a rolling document that a report could show
 
 
 def build_instances(
-    task: Task, system: str | None, chat: ChatTemplate | None, total: int
+    task: Task, system: str | None, chat: ChatTemplate | None, total: int, seed: int = FEWSHOT_SEED
 ) -> list[list[Instance]]:
     """All instances of a task, by document number; the whole task, since a part of it gets other prompts.
 
-    Arguments are those of `simple_evaluate`. Raises DataError when documents are missing.
+    Arguments are those of `simple_evaluate`, and so is the examples' usual `seed`. Raises DataError when
+    documents are missing.
     """
-    task.set_fewshot_seed(seed=FEWSHOT_SEED)
+    task.set_fewshot_seed(seed=seed)
     task.build_all_requests(
         limit=None,
         rank=0,
@@ -83,17 +85,22 @@ def document_hash(doc: Any) -> str:
 
 
 def make_document(
-    task: Task, number: int, instances: list[Instance], cluster_by: str | None = None
+    task: Task,
+    number: int,
+    instances: list[Instance],
+    cluster_by: str | None = None,
+    slice_by: str | None = None,
 ) -> Document:
-    """A record of one document: its requests in lm-eval's order, its texts for the report, and its value of
-    the field `cluster_by`. Raises DataError where it has no such field."""
+    """A record of one document: its requests in lm-eval's order, its texts for the report, its value of the
+    field `cluster_by`, and the part that it is in. Raises DataError where it has no such field."""
     doc = instances[0].doc
     requests = tuple(
         request for instance in instances for request in [_request(task, instance)] * (instance.repeats or 1)
     )
     prompt, target, choices = _texts(task, doc, requests)
     cluster = None if cluster_by is None else _cluster(task, doc, cluster_by)
-    return Document(number, document_hash(doc), requests, prompt, target, choices, cluster)
+    part = None if slice_by is None else part_of(task.task_name, doc, prompt, slice_by)
+    return Document(number, document_hash(doc), requests, prompt, target, choices, cluster, part)
 
 
 def _cluster(task: Task, doc: Any, field: str) -> str:

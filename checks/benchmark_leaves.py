@@ -15,6 +15,7 @@ from lm_eval.api.instance import Instance
 from lm_eval.api.task import Task
 
 from checks.benchmark_documents import (
+    FEWSHOT_SEED,
     build_instances,
     make_document,
     task_digest,
@@ -49,6 +50,12 @@ class OpenBenchmark:
     choice: Choice
     state: RandomState  # of the generators when lm-eval had loaded the task
     index_folder: Path | None
+    fewshot_seed: int = FEWSHOT_SEED
+
+    def with_examples(self, seed: int) -> OpenBenchmark | None:
+        """The same task with its few-shot examples drawn by another seed; None where it has none."""
+        shots = [task.get_config("num_fewshot") for task in self.loaded.leaves.values()]
+        return replace(self, fewshot_seed=seed) if any(shots) else None
 
     def build(self, chat: ChatTemplate | None) -> PreparedTask:
         """Every prompt and request that `simple_evaluate` makes; raises DataError."""
@@ -66,9 +73,11 @@ class OpenBenchmark:
 
     def _build_leaf(self, leaf: Leaf, task: Task, chat: ChatTemplate | None) -> BenchmarkLeaf:
         try:
-            instances = build_instances(task, self.spec.system_instruction, chat, leaf.documents_total)
+            instances = build_instances(
+                task, self.spec.system_instruction, chat, leaf.documents_total, self.fewshot_seed
+            )
             documents = tuple(
-                make_document(task, number, group, self.spec.cluster_by)
+                make_document(task, number, group, self.spec.cluster_by, self.spec.slice_by)
                 for number, group in enumerate(instances)
             )
         except GateError:

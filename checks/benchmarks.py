@@ -14,9 +14,10 @@ from checks.benchmark_documents import one_document
 from checks.benchmark_leaves import OpenBenchmark
 from checks.benchmark_sources import task_sources
 from checks.benchmark_tasks import GateFactory, Loaded, TaskNames, UnsafeTask, load
-from checks.benchmark_values import declared, probe
+from checks.benchmark_values import declared, is_mean, probe
 from checks.benchmark_ways import fresh_random_state, lm_eval_ways
 from checks.metrics import Choice, NoChoice, choose, unit_of
+from checks.parts import BUILT_IN, count_parts
 from checks.problems import BadTask, loading_problem, problem_of, unknown_task
 from checks.protocol import OpenTask
 from gate.errors import ConfigErrors, Problem
@@ -149,6 +150,7 @@ def _info(spec: TaskSpec, policy: Policy, loaded: Loaded, choice: Choice) -> Tas
         raise BadTask(f"{spec.task} has no documents")
     if spec.cluster_by is not None:
         _require_field(spec.task, spec.cluster_by, loaded)
+    parts = _parts(spec, loaded, choice)
     directions = {bool(task.higher_is_better().get(choice.metric, True)) for task in loaded.leaves.values()}
     if len(directions) != 1:
         raise BadTask(f"the tasks of {spec.task} disagree whether a higher {choice.metric} is better")
@@ -167,19 +169,37 @@ def _info(spec: TaskSpec, policy: Policy, loaded: Loaded, choice: Choice) -> Tas
         chat_template=spec.chat_template if spec.chat_template != "auto" else policy.evaluation.chat_template,
         metric_reason=choice.reason,
         sources=task_sources(loaded.yamls, loaded.leaves.values(), policy),
+        slice_by=spec.slice_by or "",
+        parts=parts,
     )
 
 
-def _require_field(name: str, field: str, loaded: Loaded) -> None:
-    """Raise BadTask where the first document of a task does not have the field that `cluster_by` names."""
+def _require_field(name: str, field: str, loaded: Loaded, key: str = "cluster_by") -> None:
+    """Raise BadTask where the first document of a task does not have the field that `key` names."""
     for task in loaded.leaves.values():
         first = task_documents(task)[0]
         fields = list(map(str, first)) if isinstance(first, Mapping) else []
         if field not in fields:
             raise BadTask(
-                f"the documents of {name} have no field {field!r}, which `cluster_by` names",
+                f"the documents of {name} have no field {field!r}, which `{key}` names",
                 hint=f"their fields are {', '.join(fields) or 'none'}",
             )
+
+
+def _parts(spec: TaskSpec, loaded: Loaded, choice: Choice) -> tuple[tuple[str, int], ...]:
+    """How many documents each value has of the field that slices are by; raises BadTask where there can be no
+    slices of this task."""
+    if spec.slice_by is None:
+        return ()
+    if not all(is_mean(task, choice.metric) for task in loaded.leaves.values()):
+        raise BadTask(
+            f"{choice.metric} of {spec.task} is one number over all documents, and has no slices",
+            hint="name a metric that is a mean over documents, or leave `slices` out",
+        )
+    if spec.slice_by in BUILT_IN:
+        return ()
+    _require_field(spec.task, spec.slice_by, loaded, "slices: {by}")
+    return count_parts(loaded.leaves, task_documents, spec.slice_by)
 
 
 def _weights(loaded: Loaded, choice: Choice, sizes: Sequence[int]) -> list[float]:

@@ -125,6 +125,10 @@ class OpenCorpus:
     info: TaskInfo
     texts: tuple[str, ...]
 
+    def with_examples(self, seed: int) -> None:
+        """Running text has no examples."""
+        return
+
     def build(self, chat: ChatTemplate | None) -> PreparedTask:
         """One rolling request a document. Running text has no turns, so no chat template is applied."""
         documents = tuple(

@@ -45,6 +45,7 @@ def pair(
     differs, documents are fewer than planned, or a number is missing or not finite."""
     paired = pair_documents(info, leaf, base, tuned, rounds)
     clusters = tuple(leaf.documents[number].cluster for number in paired.numbers)
+    parts = tuple(leaf.documents[number].part for number in paired.numbers)
     values: tuple[tuple[float, ...], tuple[float, ...]] = ((), ())
     corpus: tuple[float, float] | None = None
     replicates: tuple[tuple[float, float], ...] = ()
@@ -72,6 +73,7 @@ def pair(
         replicates=replicates,
         rounds=None if rounds is None else tuple(rounds[number] for number in paired.numbers),
         clusters=None if None in clusters else tuple(str(cluster) for cluster in clusters),
+        parts=None if None in parts else tuple(str(part) for part in parts),
     )
 
 

@@ -71,6 +71,9 @@ class OpenTask(Protocol):
     def build(self, chat: ChatTemplate | None) -> PreparedTask:
         """All documents and requests; raises DataError."""
 
+    def with_examples(self, seed: int) -> OpenTask | None:
+        """The same task with its few-shot examples drawn by another seed; None where it has none."""
+
 
 class Check(Protocol):
     """An instrument: a module of `checks` that stands in the table `CHECKS`."""

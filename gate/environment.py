@@ -18,6 +18,7 @@ from pathlib import Path
 from gate import __version__
 from gate.errors import UsageError
 from gate.records import Policy, Provenance
+from gate.records.rates import FlipRate
 
 # What can change a weight or a score.
 PACKAGES = (
@@ -147,6 +148,7 @@ def provenance(
     created: str,
     warnings: Iterable[str] = (),
     order_digest: str = "",
+    flip_rates: tuple[FlipRate, ...] = (),
 ) -> Provenance:
     """Where, when and with what a verdict is made. The salt is secret: its digest alone is told."""
     return Provenance(
@@ -164,4 +166,5 @@ def provenance(
         platform=describe_platform(),
         warnings=tuple(warnings),
         order_digest=order_digest,
+        flip_rates=flip_rates,
     )

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from gate.digests import source_digest
-from gate.errors import FAIL, PASS, ConfigErrors, ModelError, Problem, UsageError
+from gate.errors import FAIL, PASS, ConfigErrors, GateError, ModelError, UsageError
+from gate.history import Past
+from gate.measured import measured_otherwise
 from gate.models import digest_model, model_files
 from gate.policy import load_policy
-from gate.records import Evaluation, Flip, Plan, Policy, RunFacts, TaskInfo, TaskSpec
-from gate.report import read_document, render
-from gate.runfolder import PLAN, RESOLVED_POLICY, RUN, VERDICT, RunFolder
+from gate.records import Flip, Measurements, Plan, Policy, RunFacts, TaskInfo
+from gate.records.history import PastVerdict
+from gate.report import MOST_PATHS, read_document, render, worst_first
+from gate.runfolder import CHAMPION, HISTORY, MEASUREMENTS, PLAN, RESOLVED_POLICY, RUN, VERDICT, RunFolder
 from gate.sealed import disk_errors
+from gate.seeds import is_recipe, judge_seeds, to_promote, why_not_shipped
 from gate.shell import Shell
 from gate.signature import Ask, Signer, ask_gh, why_unsigned
 from gate.store import Store, store_root
 from gate.verdict import Result, judge
+from gate.verdict.paths import RulePath, paths_of
 from gate.yamlfile import load_yaml
-
-AGAIN = "run the check again"
 
 
 def judge_run(run: Path, thresholds: Path | None, shell: Shell) -> Result:
@@ -31,7 +32,7 @@ def judge_run(run: Path, thresholds: Path | None, shell: Shell) -> Result:
     Raises `UsageError` where the policy has a rule about something that was not measured, or not so.
     """
     folder = RunFolder.open(run)
-    facts = _facts(folder)
+    facts = facts_of(folder)
     if thresholds is None:
         policy = folder.read_record(RESOLVED_POLICY, Policy)
     else:
@@ -43,98 +44,15 @@ def judge_run(run: Path, thresholds: Path | None, shell: Shell) -> Result:
             raise ConfigErrors(
                 replace(each, line=each.line or file.line(*each.key.split("."))) for each in problems
             )
+    if is_recipe(folder):
+        return conclude_recipe(folder, policy, facts, shell, another_policy=thresholds is not None)
     return judge_measurements(folder, policy, facts, shell, another_policy=thresholds is not None)
 
 
-def measured_otherwise(asked: Policy, plan: Plan) -> list[Problem]:
-    """Where `asked` wants other data than a run of `plan` has: its measurements say nothing about that.
-
-    Metric, filter, limit and bounds are the verdict's affair. A policy that was moved with what it names
-    wants the same: names count from its folder, and the files that were read must have the same bytes.
-    """
-    was, keys = plan.policy, {f"evaluation.{each.name}": each.name for each in fields(Evaluation)}
-    problems = [*_differs(asked, keys, asked.evaluation, was.evaluation)]
-    problems += _differs_in_paths(asked, was, "include", asked.include, was.include)
-    measured = {spec.id: spec for spec in was.tasks}
-    sources = {info.task: info.sources for info in plan.tasks}
-    for spec in asked.tasks:
-        if spec.id in measured:
-            problems += _task_differs(asked, was, spec, measured[spec.id])
-            problems += _changed(spec, asked, sources.get(spec.id, ()))
-        else:
-            problems.append(_problem(asked, spec.id, spec.task, (), spec.place.line))
-    return problems
-
-
-def _task_differs(asked: Policy, measured: Policy, spec: TaskSpec, was: TaskSpec) -> Iterator[Problem]:
-    line, keys = spec.place.line, {"field": "text_field", "system_instruction": "system_instruction"}
-    if asked.decide == "proven":
-        keys["cluster_by"] = "cluster_by"
-    if spec.num_fewshot is None:  # else the verdict compares it with what was measured
-        keys["num_fewshot"] = "num_fewshot"
-    if spec.chat_template == "auto":
-        keys["chat_template"] = "chat_template"
-    yield from _differs_in_paths(asked, measured, f"{spec.id} path", (spec.path,), (was.path,), line)
-    yield from _differs(asked, {f"{spec.id} {key}": name for key, name in keys.items()}, spec, was, line)
-
-
-def _differs(
-    asked: Policy, keys: Mapping[str, str], wants: object, has: object, line: int = 0
-) -> Iterator[Problem]:
-    """A problem for each key whose attribute differs between the two."""
-    for key, name in keys.items():
-        if getattr(wants, name) != getattr(has, name):
-            yield _problem(asked, key, getattr(wants, name), getattr(has, name), line)
-
-
-def _differs_in_paths(
-    asked: Policy,
-    measured: Policy,
-    key: str,
-    wants: Sequence[str | None],
-    has: Sequence[str | None],
-    line: int = 0,
-) -> Iterator[Problem]:
-    if _names(wants, asked) != _names(has, measured) and _real(wants) != _real(has):
-        yield _problem(asked, key, _real(wants), _real(has), line)
-
-
-def _problem(asked: Policy, key: str, wants: object, has: object, line: int) -> Problem:
-    message = f"asks for {_said(wants)}, this run was measured with {_said(has)}"
-    return Problem(asked.path, message, line or None, key, AGAIN)
-
-
-def _changed(spec: TaskSpec, asked: Policy, sources: Sequence[tuple[str, str]]) -> Iterator[Problem]:
-    """A problem for each file or folder of a task that has other bytes now than when it was measured."""
-    for name, digest in sources:
-        path = Path(asked.path).parent / name
-        with disk_errors(f"read {path}"):
-            now = source_digest(path)
-        if now != digest:
-            how = "is not here" if now is None else "is not what it was when this run was measured"
-            yield Problem(asked.path, f"{path} {how}", spec.place.line or None, spec.id, AGAIN)
-
-
-def _names(paths: Sequence[str | None], policy: Policy) -> tuple[str, ...]:
-    """Paths from the policy's folder as far as they lie in it, else with links followed."""
-    folder = Path(policy.path).parent
-    return tuple(
-        os.path.normpath(Path(path).relative_to(folder))
-        if Path(path).is_relative_to(folder)
-        else os.path.realpath(path)
-        for path in paths
-        if path
-    )
-
-
-def _real(paths: Sequence[str | None]) -> tuple[str, ...]:
-    return tuple(os.path.realpath(path) for path in paths if path)
-
-
-def _said(value: object) -> str:
-    if isinstance(value, tuple):
-        return ", ".join(value) or "nothing"
-    return "the default" if value is None else str(value)
+def read_champion(folder: RunFolder) -> Measurements | None:
+    """The pairs of champion and tuned model of a run; None where it had no champion."""
+    kept = RunFolder(folder.path / CHAMPION)
+    return kept.read_measurements() if (kept.path / MEASUREMENTS).is_file() else None
 
 
 def judge_measurements(
@@ -147,20 +65,57 @@ def judge_measurements(
     measurements = folder.read_measurements()
     provenance = replace(facts.provenance, policy_path=policy.path, policy_digest=policy.digest)
     base = facts.base_digest or None
-    verdict = judge(measurements, policy, facts.config, facts.cost, provenance, expected_base=base)
+    verdict = judge(
+        measurements,
+        policy,
+        facts.config,
+        facts.cost,
+        provenance,
+        expected_base=base,
+        champion=read_champion(folder),
+    )
     if another_policy:
         folder.write_policy(policy)
-    return conclude(verdict, measurements.flips, measurements.tasks, folder, shell)
+    early = [row.rule for row in worst_first(verdict.findings) if row.early][:MOST_PATHS]
+    paths = paths_of(measurements, policy, early)
+    return conclude(verdict, measurements.flips, measurements.tasks, folder, shell, paths)
+
+
+def conclude_recipe(
+    folder: RunFolder, policy: Policy, facts: RunFacts, shell: Shell, *, another_policy: bool = False
+) -> Result:
+    """The same of a run of several trainings: each is judged in its own folder, then the recipe here."""
+    verdict, mean = judge_seeds(folder, policy, facts, shell, conclude, read_champion)
+    if another_policy:
+        folder.write_policy(policy)
+    folder.write_measurements(mean)
+    return conclude(verdict, mean.flips, mean.tasks, folder, shell)
 
 
 def conclude(
-    result: Result, flips: Sequence[Flip], tasks: Sequence[TaskInfo], folder: RunFolder, shell: Shell
+    result: Result,
+    flips: Sequence[Flip],
+    tasks: Sequence[TaskInfo],
+    folder: RunFolder,
+    shell: Shell,
+    paths: Sequence[RulePath] = (),
 ) -> Result:
     """Render a result into its run's folder and say it on the terminal."""
-    report = render(result, flips, tasks, folder=folder.path, colour=shell.colour)
+    history = read_past(folder)
+    report = render(
+        result, flips, tasks, folder=folder.path, colour=shell.colour, paths=paths, history=history
+    )
     folder.write_report(report)
     shell.say(report.terminal)
     return result
+
+
+def read_past(folder: RunFolder) -> tuple[PastVerdict, ...]:
+    """Earlier verdicts on a run's config, for its report; none where they are gone: they decide nothing."""
+    try:
+        return folder.read_record(HISTORY, Past).verdicts
+    except GateError:
+        return ()
 
 
 def render_run(run: Path, shell: Shell) -> Result:
@@ -186,30 +141,27 @@ def verify_model(
             shell.say(f"no: {verdict} is not signed as it must be: {reason}")
             return FAIL
     digest = digest_model(model)
-    if document.outcome != "pass":
-        shell.say(f"no: the verdict is {document.outcome}, not a pass")
-        return FAIL
-    if digest != document.tuned_digest:
-        shell.say(
-            f"no: {model} is not the model that passed\n  judged {document.tuned_digest}\n  found  {digest}"
-        )
+    reason = why_not_shipped(document, digest)
+    if reason:
+        shell.say(f"no: {reason}\n  found {digest} in {model}")
         return FAIL
     by = f", signed by {signer}" if signer else ", unsigned"
     shell.say(f"yes: {model} is the model that passed ({digest}{by})")
     return PASS
 
 
-def promote_run(run: Path, dest: Path, shell: Shell) -> None:
-    """Copy the run's judged model to `dest`, if it passed. Raises `UsageError` where it did not."""
-    document = read_document(_verdict_file(run))
-    if document.outcome != "pass":
-        raise UsageError(f"the verdict of {run} is {document.outcome}; only a model that passed is promoted")
+def promote_run(run: Path, dest: Path, shell: Shell, seed: int | None = None) -> None:
+    """Copy the run's judged model to `dest`, if it passed; of a recipe that of `seed`, or else the first.
+
+    Raises `UsageError` where it did not pass, or its recipe did not.
+    """
+    digest, own = to_promote(read_document(_verdict_file(run)), run, seed)
     if dest.exists() and (not dest.is_dir() or any(dest.iterdir())):
         raise UsageError(f"{dest} exists already", hint="name a folder that does not exist yet")
-    source = _judged_model(run, document.tuned_digest, shell)
+    source = judged_model(own, digest, store_of(run, shell))
     with disk_errors(f"copy the model to {dest}"):
-        _copy_model(source, dest, document.tuned_digest)
-    shell.say(f"{dest} holds the model that passed ({document.tuned_digest})")
+        _copy_model(source, dest, digest)
+    shell.say(f"{dest} holds the model that passed ({digest})")
 
 
 def _copy_model(source: Path, dest: Path, digest: str) -> None:
@@ -231,20 +183,24 @@ def _copy_model(source: Path, dest: Path, digest: str) -> None:
 
 def keep_run(run: Path, release: bool, shell: Shell) -> None:
     """Mark the run's judged model as kept, or let it go and delete its files."""
-    digest = read_document(_verdict_file(run)).tuned_digest
-    if not digest:
+    document = read_document(_verdict_file(run))
+    digests = [one.digest for one in document.seeds] or [document.tuned_digest]
+    if not all(digests):
         raise UsageError(f"the run in {run} judged no model", hint="look at its report.html for the reason")
-    store = _store_of(run, shell)
-    if not release:
-        store.keep(digest)
-        shell.say(f"{digest} is kept")
-        return
-    store.release(digest)
-    store.collect()
-    shell.say(f"{digest} was let go")
+    store = store_of(run, shell)
+    for digest in digests:
+        if release:
+            store.release(digest)
+        else:
+            store.keep(digest)
+        shell.say(f"{digest} {'was let go' if release else 'is kept'}")
+    if release:
+        store.collect()
+        for gone in store.collect_unused():
+            shell.say(f"removed from the store: {gone}")
 
 
-def _facts(folder: RunFolder) -> RunFacts:
+def facts_of(folder: RunFolder) -> RunFacts:
     """The run's facts. Raises `UsageError` with the run's own error where it ended before there were any."""
     if not (folder.path / RUN).is_file() and (folder.path / VERDICT).is_file():
         error = read_document(folder.path / VERDICT).document.get("error")
@@ -256,16 +212,18 @@ def _facts(folder: RunFolder) -> RunFacts:
     return folder.read_record(RUN, RunFacts)
 
 
-def _judged_model(run: Path, digest: str, shell: Shell) -> Path:
+def judged_model(run: Path, digest: str, store: Store) -> Path:
+    """The files of a run's judged model. Raises `UsageError` where they are gone."""
     facts = RunFolder.open(run).read_record(RUN, RunFacts)
-    stored = _store_of(run, shell).model_path(digest)
+    stored = store.model_path(digest)
     for path in (stored, Path(facts.tuned_path)):
         if path.is_dir() and digest_model(path) == digest:
             return path
     raise UsageError(f"the judged model {digest} is no longer kept", hint="run the check again")
 
 
-def _store_of(run: Path, shell: Shell) -> Store:
+def store_of(run: Path, shell: Shell) -> Store:
+    """The store that a run used, in its place."""
     own = run / "store"
     root = own if own.is_dir() else store_root(shell.environ)
     if not (run / RUN).is_file():

@@ -3,80 +3,38 @@
 from __future__ import annotations
 
 import hashlib
-import math
-import resource
 import shutil
-from contextlib import AbstractContextManager, chdir, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from gate.champion import find_champion
 from gate.configs import load_config
-from gate.environment import describe_environment, find_device, provenance
-from gate.errors import ConfigErrors, GateError, UsageError, as_gate_error, together
-from gate.inputs import doubts, find_base, find_data, find_tuned, key_of_training, order_inputs, prove
+from gate.environment import find_device
+from gate.errors import GateError, UsageError, as_gate_error, together
+from gate.flip_rates import flips_on, remember
+from gate.foresight import warnings_of
+from gate.history import FOLDER, Past, of_config, read_history
+from gate.inputs import doubts, find_base, find_data, find_tuned
 from gate.judging import judge_measurements
 from gate.plan import build_plan
 from gate.policy import load_policy
-from gate.records import ConfigRef, Cost, ModelRef, Plan, Policy, RunFacts, TrainingConfig, TunedModel
+from gate.recipe import check_seeds, policy_with_seeds
+from gate.records import Cost, ModelRef, Plan, Policy, TrainingConfig
 from gate.report import render
-from gate.runfolder import ENVIRONMENT, MEASUREMENTS, PLAN, RUN, RunFolder
+from gate.runfolder import HISTORY, MEASUREMENTS, PLAN, RunFolder
 from gate.scoring import ModelSession
 from gate.shell import Shell
+from gate.stages import CheckOptions, Run, Stage, measure_models, tune
 from gate.store import Store, store_root
-from gate.training import planned_overrides, train
 from gate.verdict import Failure, Result, judge_what_there_is
 
 if TYPE_CHECKING:
     from checks import OpenTask
-    from gate.measure import Measured
 
-MINUTE = 60.0
+KEPT = 20  # earlier verdicts that a run's folder holds
 
-
-@dataclass(frozen=True, slots=True)
-class CheckOptions:
-    """What `ftgate check` was asked. `train_timeout` in seconds.
-
-    For a pull request `policy_root` holds the base ref's files: policy, tasks and their data. `base_folder`
-    is the base model that the config names by a path.
-    """
-
-    config: Path | None
-    thresholds: Path
-    tuned: Path | None = None
-    run_dir: Path | None = None
-    base: str | None = None
-    train_timeout: float | None = None
-    no_cache: bool = False
-    pull: int | str = 0  # whose place of the store this run uses: see `gate.store.Store`
-    judged: bool = False
-    policy_root: Path | None = None
-    base_folder: Path | None = None
-
-    def at_policy(self) -> AbstractContextManager[None]:
-        """Where the policy is read and models are measured: its relative paths start there."""
-        return nullcontext() if self.policy_root is None else chdir(self.policy_root)
-
-    @classmethod
-    def of(cls, *, train_timeout: float | None = None, **options: Any) -> CheckOptions:
-        """From the command line, where the time limit is in minutes."""
-        if train_timeout is not None and not math.isfinite(train_timeout):
-            raise UsageError(f"--train-timeout: expected a number of minutes, got {train_timeout:g}")
-        seconds = None if train_timeout is None else train_timeout * MINUTE
-        return cls(train_timeout=seconds, **options)
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """A check under way: what was asked, its policy and config, its folder and its store."""
-
-    options: CheckOptions
-    policy: Policy
-    config: TrainingConfig | None
-    folder: RunFolder
-    store: Store
-    started: float
+__all__ = ["CheckOptions", "Run", "begin", "check_config", "default_run_dir", "fail", "make_plan", "tune"]
 
 
 def check_config(options: CheckOptions, shell: Shell) -> Result:
@@ -85,17 +43,22 @@ def check_config(options: CheckOptions, shell: Shell) -> Result:
     Raises `GateError` where there can be no verdict; `verdict.json` then says why.
     """
     run = begin(options, shell)
-    stage = "plan"
+    stage = Stage("plan")
     try:
         plan, tasks = make_plan(run, shell)
-        stage = "train"
+        stage.name = "train"
+        if run.policy.seeds > 1:
+            return check_seeds(run, plan, tasks, stage, shell)
         tuned = tune(run, plan, shell)
-        stage = "measure"
+        stage.name = "measure"
         facts = measure_models(run, plan, tasks, tuned, shell)
-        stage = "judge"
-        return judge_measurements(run.folder, run.policy, facts, shell)
+        stage.name = "judge"
+        result = judge_measurements(run.folder, run.policy, facts, shell)
+        if result.outcome == "pass":
+            remember(run.store, run.folder.read_measurements(), shell.now())
+        return result
     except (Exception, KeyboardInterrupt) as error:
-        raise fail(run, stage, error, shell) from error
+        raise fail(run, stage.name, error, shell) from error
 
 
 def begin(options: CheckOptions, shell: Shell) -> Run:
@@ -108,18 +71,32 @@ def begin(options: CheckOptions, shell: Shell) -> Run:
     place = options.run_dir or default_run_dir(options)
     try:
         policy, config = together(lambda: read_policy(options), lambda: read_config(options))
-    except ConfigErrors:
+        policy = policy_with_seeds(policy, options.seeds, given=options.tuned is not None)
+    except UsageError:
         RunFolder.forget(place)
         raise
     folder = RunFolder.begin(place)
     with options.at_policy():
         folder.write_policy(policy)
     folder.write_config(config)
+    keep_history(options, folder, config, shell)
     own_store = folder.path / "store"
     shutil.rmtree(own_store, ignore_errors=True)  # an earlier run's, made with --no-cache
     root = own_store if options.no_cache else store_root(shell.environ)
     store = Store(root, pull=options.pull, judged=options.judged, warn=shell.warn)
+    store.use()
     return Run(options, policy, config, folder, store, shell.clock())
+
+
+def keep_history(
+    options: CheckOptions, folder: RunFolder, config: TrainingConfig | None, shell: Shell
+) -> None:
+    """Put the latest verdicts on this config into the run's folder: the report draws them."""
+    with options.at_policy():
+        past = read_history(options.history or FOLDER, shell.warn)
+    own = of_config(past, config.path if config else str(options.tuned))
+    if own:
+        folder.write_record(HISTORY, Past(own[-KEPT:]))
 
 
 def read_policy(options: CheckOptions) -> Policy:
@@ -159,6 +136,11 @@ def make_plan(run: Run, shell: Shell) -> tuple[Plan, tuple[OpenTask, ...]]:
     check_measurable(run, base, tuned or base)
     infos = tuple(task.info for task in tasks)
     plan = build_plan(run.policy, base, infos, config, tuned, doubts(base, tuned))
+    with run.options.at_policy():
+        known = flips_on(run.store, base, infos, run.options.history or FOLDER)
+        foreseen = warnings_of(run.policy, infos, known)
+        plan = replace(plan, warnings=(*plan.warnings, *foreseen))
+        plan = replace(plan, champion=find_champion(run.policy, base, infos, shell))
     for warning in plan.warnings:
         shell.warn(warning)
     run.folder.write_record(PLAN, plan)
@@ -180,106 +162,6 @@ def check_measurable(run: Run, base: ModelRef, tuned: ModelRef) -> None:
         assert session.settings.dtype
         if any(spec.chat_template == "base" for spec in run.policy.tasks):
             session.chat_template_for("base")
-
-
-def tune(run: Run, plan: Plan, shell: Shell) -> TunedModel:
-    """The tuned model: given, from the store, or trained now and then proven; the store keeps it."""
-    if plan.tuned is not None:
-        return TunedModel(run.store.put_model(plan.tuned))
-    assert plan.config is not None
-    key = key_of_training(plan.config, plan.base, run.policy.trust.env, shell.environ)
-    stored = run.store.get_training(key)
-    if stored is not None:
-        shell.progress.done("training")
-        return stored
-    run.store.require_writable()
-    trained = train(
-        plan.config,
-        plan.base,
-        run.folder.training,
-        progress=shell.progress,
-        environ=shell.environ,
-        env_names=run.policy.trust.env,
-        timeout=run.options.train_timeout,
-        key=key,
-    )
-    prove(plan.base, trained.model)
-    kept = replace(trained, model=run.store.put_model(trained.model, move=True))
-    run.store.put_training(key, kept)
-    return kept
-
-
-def measure_models(
-    run: Run, plan: Plan, tasks: tuple[OpenTask, ...], tuned: TunedModel, shell: Shell
-) -> RunFacts:
-    """Measure both models; keep the raw measurements, and how they were made, in the run's folder."""
-    from gate.measure import measure
-
-    bits = plan.config.quantization_bits if plan.config else None
-    evaluation = run.policy.evaluation
-    heard: list[str] = []
-
-    def warn(text: str) -> None:
-        heard.append(text)
-        shell.warn(text)
-
-    inputs = order_inputs(plan, tuned.model)
-    session = ModelSession(plan.base, tuned.model, evaluation, run.policy.trust, bits)
-    with run.options.at_policy(), session:
-        aside = replace(shell, warn=warn)
-        measured = measure(tasks, session, run.store, evaluation, aside, run.policy, inputs)
-        settings = session.settings
-    run.folder.write_measurements(measured.measurements)
-    run.folder.write_record(ENVIRONMENT, describe_environment(find_device(evaluation.device)))
-    made = provenance(
-        run.policy,
-        device=settings.device_name,
-        dtype=settings.dtype,
-        scorer="lm-eval HF model",
-        quantization=settings.quantization,
-        batch_size=evaluation.batch_size,
-        salt=run.store.salt,
-        created=shell.now(),
-        warnings=(*plan.warnings, *heard),
-        order_digest=measured.order_digest,
-    )
-    total = shell.clock() - run.started
-    cost = cost_of(tuned, measured, total)
-    facts = RunFacts(config_ref(run, plan), cost, made, tuned.model.path, plan.base.digest)
-    run.folder.write_record(RUN, facts)
-    return facts
-
-
-def config_ref(run: Run, plan: Plan) -> ConfigRef | None:
-    """The training config as the verdict names it, with what the gate changed."""
-    config = plan.config
-    if config is None:
-        return None
-    changed = () if plan.tuned else planned_overrides(config, plan.base, run.folder.training)
-    method: str = config.method
-    if plan.tuned is not None and (plan.tuned.kind == "full") != (config.method == "full"):
-        method = plan.tuned.kind  # what was given is not what the config would make
-    return ConfigRef(config.path, config.digest, method, config.trainer, config.base_model, changed)
-
-
-def cost_of(tuned: TunedModel, measured: Measured, total_seconds: float) -> Cost:
-    """Time and memory of the run; a stored training's own time stays known, and is marked as such."""
-    training = tuned.training
-    here = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    return Cost(
-        training_seconds=training.seconds if training else 0.0,
-        measuring_seconds=measured.seconds,
-        total_seconds=total_seconds,
-        peak_resident_bytes=training.peak_resident_bytes if training else here,
-        peak_gpu_bytes=training.peak_gpu_bytes if training else None,
-        blocks_scored=measured.blocks_scored,
-        blocks_from_store=measured.blocks_from_store,
-        training_from_store=bool(training and training.from_store),
-        trainable_parameters=training.trainable_parameters if training else None,
-        total_parameters=training.total_parameters if training else None,
-        training_steps=training.steps if training else None,
-        tokens_per_second=training.tokens_per_second if training else None,
-    )
 
 
 def fail(run: Run, stage: str, error: BaseException, shell: Shell) -> GateError:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 
 from gate.errors import ConfigErrors, Problem
-from gate.records import ModelRef, Plan, Policy, Rule, TaskInfo, TrainingConfig
+from gate.records import ModelRef, Plan, Policy, Rule, Slices, TaskInfo, TrainingConfig
 
 FRACTION = "accuracy"  # the unit of metrics that are 0 or 1 a document
 ROUNDING = 1e-9  # 0.01 is meant to be as fine as one document of a hundred
@@ -130,12 +130,25 @@ def _doubts(rule: Rule, measured: tuple[TaskInfo, ...]) -> Iterator[tuple[str, s
             return
     if rule.bound == "min_score" and any(not info.higher_is_better for info in measured):
         yield "`min_score` needs a metric where higher is better", "name another metric, or use `min_gain`"
+    if rule.slices is not None and measured:
+        yield from _sliced(rule.slices, measured[0])
     if rule.margin is None or not measured or any(info.unit != FRACTION for info in measured):
         return
     if rule.margin > 1:
         yield f"{rule.margin:g} is out of range: an accuracy is a fraction from 0 to 1", "2 points are 0.02"
     elif rule.bound != "min_score":
         yield from _too_fine(rule.margin, measured)
+
+
+def _sliced(slices: Slices, info: TaskInfo) -> Iterator[tuple[str, str]]:
+    sizes = info.sizes(slices.by)
+    if len(slices.pooled(sizes)) < 2:
+        count = f"{len(sizes):,} {'value' if len(sizes) == 1 else 'values'} of {slices.by}"
+        yield (
+            f"slices by {slices.by} are no two of {slices.min_documents:,} documents: "
+            f"{sum(sizes.values()):,} documents in {count}",
+            "name another field, or a smaller `min_documents`",
+        )
 
 
 def _is_fraction(info: TaskInfo) -> bool:

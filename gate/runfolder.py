@@ -27,7 +27,11 @@ CONFIG, RESOLVED_CONFIG = "config.yaml", "config.resolved.json"
 POLICY, RESOLVED_POLICY = "policy.yaml", "policy.resolved.json"
 PLAN, RUN, ENVIRONMENT = "plan.json", "run.json", "environment.json"
 MEASUREMENTS, FLIPS, TRAINING = "measurements.json", "flips.parquet", "training"
-_RESULTS = (VERDICT, HTML, COMMENT, JUNIT, RUN, MEASUREMENTS, FLIPS)
+AUDIT, AUDITED = "audit", "audit.json"  # the run folder of all documents; what came of the comparison
+CHAMPION = "champion"  # the folder of the pairs of champion and tuned model
+HISTORY = "history.json"  # earlier verdicts on this config, as the report draws them
+SEEDS = "seeds.json"  # of a recipe: its trainings, each a run folder below this one
+_RESULTS = (VERDICT, HTML, COMMENT, JUNIT, RUN, MEASUREMENTS, FLIPS, SEEDS, HISTORY, AUDITED)
 _MARKS = (RESOLVED_POLICY, RESOLVED_CONFIG, PLAN, RUN, MEASUREMENTS, ENVIRONMENT, VERDICT)
 _LONGEST_NAME = 150  # most file systems allow 255 bytes
 
@@ -101,6 +105,8 @@ class RunFolder:
                 (path / name).unlink(missing_ok=True)
             for file in (path / "measurements").glob("*.parquet"):
                 file.unlink(missing_ok=True)
+            for below in (path / CHAMPION, path / AUDIT, *(path / "seeds").glob("*")):
+                cls.forget(below)
 
     @classmethod
     def open(cls, path: Path) -> RunFolder:

@@ -10,8 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from gate.records import Block, Policy, Rule, TaskInfo
-from gate.verdict.settling import Key, Question, Series, Standing, ask, begin
+from gate.stats.sequential import deviations
+from gate.verdict.settling import Key, Question, RuleState, Series, Standing, ask, begin
 
+SUSPECT = 0.6  # a rule whose p value of keeping is below this is likely to break
 GROWTH = 20  # a round takes a twentieth of what was drawn of a leaf, so at most so much is drawn in vain
 
 
@@ -56,8 +58,9 @@ class Schedule:
     def next_round(self, standing: Standing) -> dict[Key, tuple[Block, ...]]:
         """The blocks of the next round, by leaf; empty where the run may end.
 
-        The first round takes a block of every leaf. A later one takes blocks of every leaf that an open
-        rule needs, each a twentieth of what was drawn of it and at least one.
+        The first round takes a block of every leaf. A later one takes, of every leaf that an open rule needs,
+        a twentieth of what was drawn of it, and at least a block. Where a fail ends the run, all of it goes
+        to the rule that is likeliest to break, if one is.
         """
         if not standing.rounds:
             return {
@@ -65,9 +68,52 @@ class Schedule:
             }
         if standing.broken and (self.on_fail == "stop" or self.after_fail >= self.budget):
             return {}
-        needed = dict.fromkeys(key for question in standing.open for key in question.keys)
-        taken = {key: self._take(key, math.ceil(self.drawn[key] / GROWTH)) for key in needed}
+        states = [state for state in standing.rules if state.claim is None]
+        blocks = sum(self._grown(key) for key in {key for state in states for key in state.question.keys})
+        suspect = self._suspect(standing)
+        if suspect is not None:
+            wanted = self._share(suspect, blocks)
+        else:
+            wanted = {}
+            for state in states:
+                for key, count in self._share(state).items():
+                    wanted[key] = max(count, wanted.get(key, 0))
+        taken = {key: self._take(key, count) for key, count in wanted.items()}
         return {key: blocks for key, blocks in taken.items() if blocks}
+
+    def _suspect(self, standing: Standing) -> RuleState | None:
+        """The rule that is likeliest to break, where that would end the run and is likely."""
+        states = [state for state in standing.rules if state.claim is None and state.p_breaks < SUSPECT]
+        if self.on_fail != "stop" or not states:
+            return None
+        return min(states, key=lambda state: state.p_breaks)
+
+    def _grown(self, key: Key) -> int:
+        return min(len(self.order[key]) - self.drawn[key], math.ceil(self.drawn[key] / GROWTH))
+
+    def _share(self, state: RuleState, blocks: int = 0) -> dict[Key, int]:
+        """Blocks of each leaf of an open rule: `blocks` together, or a twentieth of what was drawn.
+
+        Those of a mean are spread one by one to where the variance of its estimate falls most (Neyman 1934),
+        after one of each leaf that has any left: a leaf that is left out makes the splits of the limit
+        unequal, which costs twice the documents.
+        """
+        keys = [key for key in state.question.keys if self.drawn[key] < len(self.order[key])]
+        total = blocks or sum(map(self._grown, keys))
+        counts = dict.fromkeys(keys, 1)
+        left = {key: len(self.order[key]) - self.drawn[key] for key in keys}
+        evidence = state.evidence
+        weight = dict(zip(state.question.keys, deviations(evidence).tolist(), strict=True))
+        seen = dict(zip(state.question.keys, evidence.seen, strict=True))
+
+        def fall(key: Key) -> float:
+            size = len(self.order[key][0].documents)
+            documents = seen[key] + counts[key] * size
+            return float(weight[key] ** 2 * (1 / documents - 1 / (documents + size)))
+
+        for _ in range(min(total, sum(left.values())) - len(keys)):
+            counts[max((key for key in keys if counts[key] < left[key]), key=fall)] += 1
+        return counts
 
     def ahead(self, taken: Mapping[Key, Sequence[Block]]) -> list[Block]:
         """As many blocks again as were drawn of each leaf of a round: the base model is loaded for these in
@@ -100,7 +146,8 @@ def make_schedule(
     judging = [rule for rule in policy.rules if rule.judges]
     asked: list[Question] = []
     whole: set[Key] = set()
-    for rule in judging:
+    # A rule over slices that a waiver skips is shown all the same, and that needs all documents.
+    for rule in (each for each in policy.rules if each.judges or each.slices):
         series = series_of(rule, policy, infos, aggregations)
         question = ask(rule, series)
         if question is None:

@@ -63,8 +63,8 @@ def block_from_bytes(key: str, content: bytes) -> BlockResult:
 
 
 def pairs_to_bytes(measurement: Measurement) -> bytes:
-    """The documents of a measurement: number, hash, base, tuned and, where there are such, weight, round
-    and cluster."""
+    """The documents of a measurement: number, hash, base, tuned and, where there are such, weight, round,
+    cluster and part."""
     m = measurement
     columns = _columns(_PAIRED, [m.numbers, m.hashes, m.base, m.tuned])
     if m.weights is not None:
@@ -73,6 +73,8 @@ def pairs_to_bytes(measurement: Measurement) -> bytes:
         columns.append(("round", pa.int64(), m.rounds))
     if m.clusters is not None:
         columns.append(("cluster", pa.string(), m.clusters))
+    if m.parts is not None:
+        columns.append(("part", pa.string(), m.parts))
     return _write(columns, {})
 
 
@@ -88,6 +90,7 @@ def add_pairs(head: Measurement, content: bytes) -> Measurement:
         weights=_numbers(table["weight"]) if "weight" in table.column_names else None,
         rounds=_numbers(table["round"]) if "round" in table.column_names else None,
         clusters=tuple(table["cluster"].to_pylist()) if "cluster" in table.column_names else None,
+        parts=tuple(table["part"].to_pylist()) if "part" in table.column_names else None,
     )
 
 
@@ -123,6 +126,7 @@ def head_of(measurement: Measurement) -> Measurement:
         replicates=(),
         rounds=None,
         clusters=None,
+        parts=None,
     )
 
 

@@ -81,7 +81,7 @@ def train(
 
 def planned_overrides(config: TrainingConfig, base: ModelRef, folder: Path) -> tuple[Override, ...]:
     """What `train` will change of the config's settings, for the report: only what differs."""
-    changed = trl.overrides(config.settings, str(folder / OUTPUT))
+    changed = (*config.overrides, *trl.overrides(config.settings, str(folder / OUTPUT)))
     was = config.settings.get("model_name_or_path")
     if was is not None and was != base.name:
         reason = "--base names another base model"
@@ -118,7 +118,8 @@ def _prepare(
     """Clear away what is not whole and write the job down."""
     (folder / RECORD).unlink(missing_ok=True)
     resumed = last_complete(folder / OUTPUT, fingerprint)
-    overrides = [(each.key, each.now) for each in trl.overrides(config.settings, str(folder / OUTPUT))]
+    changed = (*config.overrides, *trl.overrides(config.settings, str(folder / OUTPUT)))
+    overrides = [(each.key, each.now) for each in changed]
     overrides.append(("model_name_or_path", base.path))
     job = Job(
         config=str(copy),

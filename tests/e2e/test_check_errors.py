@@ -111,7 +111,7 @@ CONFIG_LINES: tuple[tuple[str, str | None], ...] = (
 POLICY_LINES: tuple[tuple[str, str | None], ...] = (
     ("version: 2", "version: expected 1, got 2"),
     ("confidence: 1.5", "confidence: expected a number between 0.5 and 1, got 1.5"),
-    ("decide: ful", "decide: expected one of full, got `ful` (did you mean `full`?)"),
+    ("decide: ful", "decide: expected one of full, score, proven, got `ful` (did you mean `full`?)"),
     ("include: [tasks/, nowhere]", "include[1]: no such folder: nowhere"),
     ("target:", None),
     ("  - {task: banking12, min_gain: .nan}", "target[0].min_gain: expected a number of at least 0, got nan"),
@@ -124,7 +124,10 @@ POLICY_LINES: tuple[tuple[str, str | None], ...] = (
     ("    - {task: copa, max_drop: 1e-4}", None),
     ("    - 7", "general.tasks[3]: expected a mapping"),
     ("  average: {max_drop: 1e400}", "general.average.max_drop: expected a number of at least 0, got inf"),
-    ("evaluation: {batch_size: 0}", "evaluation.batch_size: expected a whole number of at least 1, got 0"),
+    (
+        "evaluation: {batch_size: 0}",
+        "evaluation.batch_size: expected a whole number between 1 and 65536, got 0",
+    ),
     ("trust: {remote_code: no}", "trust.remote_code: expected true or false, got `no`"),
     ("generall: {}", "generall: unknown key (did you mean `general`?)"),
 )

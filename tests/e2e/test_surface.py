@@ -19,13 +19,18 @@ SURFACE = {
         "--base",
         "--train-timeout",
         "--no-cache *",
+        "--seeds",
     ],
-    "plan": ["CONFIG ?", "--thresholds =thresholds.yaml", "--device", "--json *"],
+    "plan": ["CONFIG ?", "--thresholds =thresholds.yaml", "--device", "--base", "--json *"],
+    "calibrate": ["BASE", "--thresholds =thresholds.yaml", "--out", "--force *"],
     "judge": ["RUN", "--thresholds"],
     "report": ["RUN"],
     "verify": ["VERDICT", "MODEL", "--repo", "--signer-workflow", "--source-ref", "--unsigned *"],
-    "promote": ["RUN", "DEST"],
+    "promote": ["RUN", "DEST", "--seed"],
     "keep": ["RUN", "--release *"],
+    "history": ["--config", "--folder", "--json *"],
+    "history record": ["RUN", "--folder", "--commit ="],
+    "audit": ["RUN", "--history", "--commit ="],
     "demo": ["FOLDER =ftgate-demo"],
     "init": [
         "FOLDER =.",
@@ -34,6 +39,7 @@ SURFACE = {
         "--runs-on",
         "--judge-on",
         "--ephemeral *",
+        "--container",
         "--private *",
         "--schedule *",
         "--action",
@@ -47,6 +53,7 @@ SURFACE = {
         "--comment =always",
         "--fail-on-undecided --no-fail-on-undecided *",
         "--train-timeout",
+        "--history",
     ],
     "publish": ["RUN", "--repo =", "--pull", "--sha ="],
     "doctor": [],
@@ -71,18 +78,26 @@ def written(parameter: click.Parameter) -> str:
     return " ".join(words)
 
 
+def all_commands() -> dict[str, click.Command]:
+    """The commands by name, those of a group as `GROUP COMMAND`."""
+    found = dict(cli.commands)
+    for group in (each for each in cli.commands.values() if isinstance(each, click.Group)):
+        found |= {f"{group.name} {name}": command for name, command in group.commands.items()}
+    return found
+
+
 def test_commands_and_flags_are_those_that_were_promised() -> None:
     """Every command with its arguments, flags and defaults, as the table says."""
     found = {"": [written(parameter) for parameter in cli.params]}
-    for name, command in cli.commands.items():
+    for name, command in all_commands().items():
         found[name] = [written(parameter) for parameter in command.params]
     assert found == SURFACE
 
 
 def test_every_command_and_flag_is_explained() -> None:
     """No command without a help text, no option without one."""
-    unexplained = [name for name, command in cli.commands.items() if not command.help]
-    for name, command in {"": cli, **cli.commands}.items():
+    unexplained = [name for name, command in all_commands().items() if not command.help]
+    for name, command in {"": cli, **all_commands()}.items():
         options = [each for each in command.params if isinstance(each, click.Option)]
         unexplained += [f"{name} {option.name}" for option in options if not option.help]
     assert unexplained == []

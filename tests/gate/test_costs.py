@@ -59,6 +59,15 @@ def test_cost_on_a_device() -> None:
     assert cost_on(H100, work, None).money is None
 
 
+def test_several_trainings_measure_the_base_once() -> None:
+    """Three seeds: three trainings, four models measured, three where the base's answers are known."""
+    one = cost_on(H100, Work(10**9, "its name", 1e9, 6, 1e8), None)
+    three = cost_on(H100, Work(10**9, "its name", 1e9, 6, 1e8, trainings=3), None)
+    assert three.training_seconds == pytest.approx(3 * (one.training_seconds or 0))
+    assert three.measuring_seconds == pytest.approx(2 * (one.measuring_seconds or 0))
+    assert three.again_seconds == pytest.approx(3 * (one.again_seconds or 0))
+
+
 def test_what_is_not_known_has_no_number() -> None:
     """No parameters, no tokens: no time, no money."""
     cost = cost_on(H100, Work(None, "", 1e9, 6, 1e8), 2.5)

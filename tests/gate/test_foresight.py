@@ -10,7 +10,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gate.foresight import BESIDE, Foresight, RuleForesight, foresee, problems_of
+from gate.errors import ConfigErrors
+from gate.foresight import (
+    BESIDE,
+    Flips,
+    Foresight,
+    RuleForesight,
+    doubts_of,
+    foresee,
+    problems_of,
+    warnings_of,
+)
 from gate.records import Leaf, Place, Policy, Rule, TaskInfo, TaskSpec, Waiver
 from gate.stats.claims import Limit, decide
 from gate.stats.sequential import Block, Stratum, observe, start
@@ -154,13 +164,14 @@ def test_a_known_flip_rate_takes_the_place_of_the_assumed_one() -> None:
     """One column instead of three; an average knows its rate only where all of its tasks do."""
     rules = (Rule("general", "a", "max_drop", 0.02), Rule("average", "general", "max_drop", 0.02))
     sizes = {"general/a": (1000,), "general/b": (1000,)}
-    partly = seen_by(*rules, sizes=sizes, known={"general/a": 0.04}).rules
+    rate, other = Flips(0.04, True, "history", 3), Flips(0.02, True, "calibrate", 4)
+    partly = seen_by(*rules, sizes=sizes, known={"general/a": rate}).rules
     assert [(rule.flips.rate, rule.flips.known, len(rule.sharpness)) for rule in partly] == [
         (0.04, True, 1),
         (0.10, False, 3),
     ]
-    wholly = seen_by(*rules, sizes=sizes, known={"general/a": 0.04, "general/b": 0.02})
-    assert wholly.rules[1].flips.rate == pytest.approx(0.03)
+    wholly = seen_by(*rules, sizes=sizes, known={"general/a": rate, "general/b": other})
+    assert wholly.rules[1].flips == Flips(pytest.approx(0.03), True, "calibrate", 3)
     assert len(wholly.family) == 1
 
 
@@ -225,3 +236,79 @@ def test_documents_are_expected_under_score_alone() -> None:
     assert both.expected_share == pytest.approx(sum(expected) / 10_000)
     assert expected[0] == pytest.approx(0.283 * 5000, rel=0.06)  # docs/soundness.md
     assert seen_by(rule, sizes=sizes).expected_share == 0.5  # nothing asks for the other
+
+
+def known_or_not(known: dict[str, Flips], margin: float = 0.01) -> tuple[str, ...]:
+    """What is said before training of seven rules on 100 documents each."""
+    rules = tuple(Rule("general", name, "max_drop", margin) for name in "abcdefg")
+    specs = tuple(TaskSpec("general", name) for name in "abcdefg")
+    infos = tuple(info_of(f"general/{name}", 100) for name in "abcdefg")
+    return warnings_of(Policy(rules, specs, path="p.yaml"), infos, known)
+
+
+def test_before_training_there_is_one_line_a_rule_and_no_wall() -> None:
+    """Five rules that cannot work at an assumed rate, each in its line, and how many more there are."""
+    said = known_or_not({})
+    assert len(said) == 6
+    assert said[0].startswith("general/a/max_drop: max_drop 0.01 on 100 documents cannot be told from noise")
+    assert "(assumed)" in said[0]
+    assert "use at least 0.08" in said[0]
+    assert said[-1] == "2 more rules cannot be told from noise: see `ftgate plan`"
+    assert known_or_not({}, margin=0.1) == ()
+
+
+def test_a_rule_that_cannot_work_at_a_measured_rate_is_an_error() -> None:
+    """Before training as in `plan`: the one rule whose rate is known, and how it is."""
+    with pytest.raises(ConfigErrors) as caught:
+        known_or_not({"general/b": Flips(0.2, True, "history", 3)})
+    assert [each.key for each in caught.value.problems] == ["general/b/max_drop"]
+    assert "with 20 % of answers changing (seen in 3 checks)" in caught.value.problems[0].message
+    assert len(known_or_not({"general/b": Flips(0.0001, True, "calibrate", 4)})) == 6
+
+
+def test_brief_foresight_finds_the_same_problems() -> None:
+    """What is left out before training changes no problem."""
+    rule = Rule("general", "a", "max_drop", 0.01)
+    policy = Policy((rule,), (TaskSpec("general", "a"),), path="p.yaml", decide="score")
+    info = (info_of("general/a", 300),)
+    brief, whole = foresee(policy, info, brief=True), foresee(policy, info)
+    assert doubts_of(brief, policy) == doubts_of(whole, policy)
+    assert brief.rules[0].expected is None
+    assert whole.rules[0].expected is not None
+
+
+@pytest.mark.parametrize("decide", ["full", "score"])
+@pytest.mark.parametrize("flips", [0.05, 0.1, 0.3])
+def test_the_family_is_what_a_simulation_of_all_rules_blocks(flips: float, decide: Any) -> None:
+    """Four tasks of unequal size, drawn without a drop: some rule blocks as often as `plan` says it will."""
+    sizes = {"a": 150, "b": 400, "c": 800, "d": 1319}
+    rules = [Rule("general", name, "max_drop", 0.02) for name in sizes]
+    known = {f"general/{name}": Flips(flips, True, "history", 1) for name in sizes}
+    tasks = {f"general/{name}": (n,) for name, n in sizes.items()}
+    found = seen_by(*rules, sizes=tasks, known=known, decide=decide).family[0]
+    blocks = [drops(n, flips, 0.0, seed=k) > 0.02 + 1e-9 for k, n in enumerate(sizes.values())]
+    assert near(float(np.any(blocks, axis=0).mean()), found.independent)
+
+
+@pytest.mark.parametrize(("n", "margin", "seed"), [(400, 0.05, 5), (1319, 0.03, 6)])
+def test_what_score_blocks_is_what_plan_says(n: int, margin: float, seed: int) -> None:
+    """Played decision by decision, a harmless model and one at the drop that is seen, within the error that
+    stopping early is allowed and the trials' own."""
+    found = one(Rule("general", "a", "max_drop", margin), n, decide="score").sharpness[0]
+    rng, trials = np.random.default_rng(seed), 150
+    for drop, said in ((0.0, found.mistaken or 0.0), (found.seen, 0.8)):
+        chances = [(0.1 + drop) / 2, 0.9, (0.1 - drop) / 2]
+        blocked = sum(settled(rng.choice([1.0, 0.0, -1.0], n, p=chances), margin) for _ in range(trials))
+        error = math.sqrt(said * (1 - said) / trials)
+        assert abs(blocked / trials - said) < 0.05 + 4 * error
+
+
+def settled(values: np.ndarray[Any, Any], margin: float) -> bool:
+    """Whether `drop <= margin` is settled as broken, looking after each block of 32."""
+    evidence, limit = start([Stratum(len(values))]), Limit.at(margin, len(values))
+    for at in range(0, len(values), 32):
+        evidence = observe(evidence, [Block(values[at : at + 32])])
+        found = decide(evidence, limit, keep_error=0.05, break_error=0.05)
+        if found is not None:
+            return found == "breaks"
+    raise AssertionError("all documents settle it")

@@ -11,7 +11,8 @@ import pytest
 
 from gate.digests import named_sources
 from gate.errors import DataError, UsageError
-from gate.judging import keep_run, measured_otherwise, render_run
+from gate.judging import keep_run, render_run
+from gate.measured import measured_otherwise
 from gate.progress import SilentProgress
 from gate.records import Cost, Evaluation, ModelRef, Place, Plan, Policy, Rule, TaskInfo, TaskSpec, Trust
 from gate.report import render

@@ -25,13 +25,15 @@ from gate.errors import (
     as_gate_error,
     together,
 )
+from gate.inputs import key_of_training
 from gate.measure import Measured
-from gate.pipeline import CheckOptions, Run, check_config, cost_of, default_run_dir, fail, key_of_training
+from gate.pipeline import CheckOptions, Run, check_config, default_run_dir, fail
 from gate.progress import SilentProgress
 from gate.records import Measurements, ModelRef, Policy, TrainingConfig, TrainingCost, TunedModel
 from gate.report import read_document
 from gate.runfolder import RunFolder
 from gate.shell import Shell
+from gate.stages import cost_of
 from gate.store import Store
 
 DEMO = Path(gate.__file__).parent / "demo"

@@ -16,10 +16,13 @@ from gate.catalogue import Catalogue, KnownTask
 from gate.demo.run import lay_out
 from gate.devices import DEVICES, SCORING, TRAINING
 from gate.errors import ConfigErrors
+from gate.flip_rates import base_key, form_of, keep_rates
+from gate.models import digest_model
 from gate.planning import PlanOptions, find_tasks, plan_config
 from gate.policy import load_policy
 from gate.progress import SilentProgress
-from gate.records import Leaf, Policy, TaskInfo, TaskSpec
+from gate.records import Leaf, ModelRef, Policy, TaskInfo, TaskSpec
+from gate.records.rates import SeenRates, TaskRate
 from gate.report.foresight import planned_text
 from gate.shell import Shell
 
@@ -62,7 +65,7 @@ def write(folder: Path, decide: str, **changes: KnownTask) -> Policy:
     path.write_text(POLICY.format(decide=decide))
     policy = load_policy(Path("thresholds.yaml") if Path.cwd() == folder else path)
     tasks = [changes.get(spec.task, known(spec.id, SIZES[spec.id])) for spec in policy.tasks]
-    Catalogue(folder / "store/tasks", policy).keep(policy.tasks, tasks)
+    Catalogue(folder / "store/v1/tasks", policy).keep(policy.tasks, tasks)
     return policy
 
 
@@ -129,13 +132,39 @@ def test_json_holds_the_same(place: Path) -> None:
     assert document["problems"][0]["key"] == "general/tiny/max_drop"
 
 
+def seen(place: Path, changed: int, source: Any = "calibrate") -> None:
+    """What the store knows of the base of `config.yaml`: that so many of 1,000 answers changed."""
+    base = place / "thing"
+    base.mkdir(exist_ok=True)
+    (base / "config.json").write_text("{}")
+    (place / "config.yaml").write_text(CONFIG.replace("org/thing-1.5B", "thing"))
+    key = base_key(ModelRef("thing", str(base), digest_model(base)))
+    rates = (TaskRate("general/tiny", form_of(known("general/tiny", 100).info), 1000, changed),)
+    keep_rates(place / "store/v1", SeenRates(key, source, "x", "2026-01-01T00:00:00+00:00", rates))
+
+
 def test_a_known_flip_rate_makes_an_error_of_a_warning(place: Path) -> None:
     """The rule that cannot work ends with exit code 2 and its line; at a low rate it works."""
+    seen(place, 100)
     with pytest.raises(ConfigErrors) as caught:
-        plan_config(options(), shell_of(place, []), known={"general/tiny": 0.1})
+        plan_config(options(), shell_of(place, []))
     assert [(each.line, each.key) for each in caught.value.problems] == [(5, "general/tiny/max_drop")]
     assert caught.value.exit_code == 2
-    assert not plan_config(options(), shell_of(place, []), known={"general/tiny": 0.001}).problems
+    seen(place, 1)
+    said: list[str] = []
+    assert not plan_config(options(), shell_of(place, said)).problems
+    assert "Answers that change: general/tiny/max_drop 0.1 % (calibrated)." in said[0]
+    assert "That 10 % of the answers of the other rules change is assumed" in said[0]
+
+
+def test_history_is_worth_more_than_calibration(place: Path) -> None:
+    """A model that passed says what a fine-tune changes; the base alone may be named for it."""
+    seen(place, 100)
+    seen(place, 1, "history")
+    for asked in (options(), options(config=None, base="thing")):
+        said: list[str] = []
+        plan_config(asked, shell_of(place, said))
+        assert "general/tiny/max_drop 0.1 % (seen in 1 check)" in " ".join(said[0].split())
 
 
 def test_without_a_config_or_a_device(place: Path) -> None:
@@ -177,7 +206,7 @@ def test_an_ended_waiver_stops_it(place: Path) -> None:
 
 
 def found(folder: Path, policy: Policy) -> bool:
-    return Catalogue(folder / "store/tasks", policy).find(policy.tasks) is not None
+    return Catalogue(folder / "store/v1/tasks", policy).find(policy.tasks) is not None
 
 
 @pytest.mark.parametrize(
@@ -210,7 +239,7 @@ def test_damaged_and_outdated_files_are_absent(place: Path) -> None:
     assert not found(place, policy)
     policy = write(place, "full")
     assert found(place, policy)
-    for file in (place / "store/tasks").iterdir():
+    for file in (place / "store/v1/tasks").iterdir():
         file.write_bytes(file.read_bytes().replace(b"1319", b"1318"))
     assert not found(place, policy)
 

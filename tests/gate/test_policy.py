@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from gate import policy as policy_room
 from gate.errors import ConfigErrors
 from gate.policy import entries, load_policy
+from gate.policy.champion import CHAMPION_KEYS
 from gate.policy.pull_request import PULL_REQUEST_KEYS
+from gate.policy.slices import SLICES_KEYS
 from gate.policy.waivers import WAIVER_KEYS
 from gate.records import Evaluation, Place, PullRequestPolicy, Trust
 
@@ -58,6 +60,12 @@ def problems_of(path: Path) -> tuple[Any, ...]:
         load_policy(path)
     assert caught.value.exit_code == 2
     return caught.value.problems
+
+
+def test_where_there_is_no_policy_it_says_who_writes_one(tmp_path: Path) -> None:
+    """The first error of many: the hint is the command that ends it."""
+    (problem,) = problems_of(tmp_path / "thresholds.yaml")
+    assert (problem.message, problem.hint) == ("no such file", "`ftgate init` writes one")
 
 
 def test_every_key_is_read(folder: Path) -> None:
@@ -272,35 +280,40 @@ def test_keys_are_frozen() -> None:
         "general": entries.GENERAL_KEYS,
         "general.defaults": entries.DEFAULTS_KEYS,
         "general.tasks": entries.TASK_KEYS,
+        "general.tasks.slices": SLICES_KEYS,
         "general.average": entries.AVERAGE_KEYS,
         "text": entries.TEXT_KEYS,
         "waivers": WAIVER_KEYS,
+        "champion": CHAMPION_KEYS,
     } == {
         "top": (
             "version", "confidence", "decide", "include", "target", "general", "text", "evaluation", "trust",
-            "pull_request", "waivers", "prices", "on_fail", "fail_budget",
+            "pull_request", "waivers", "prices", "on_fail", "fail_budget", "seeds", "champion",
         ),
+        "champion": ("run", "model", "revision"),
         "waivers": (
-            "rule", "max_drop", "min_gain", "min_score", "max_rise", "skip", "reason", "until",
+            "rule", "max_drop", "min_gain", "min_score", "max_rise", "min_gain_over_champion",
+            "max_drop_from_champion", "max_rise_from_champion", "skip", "reason", "until",
         ),
         "pull_request": ("when", "label", "new_targets", "bases", "configs", "template"),
         "evaluation": ("dtype", "chat_template", "quantization", "scorer", "batch_size", "device"),
         "trust": ("remote_code", "generated_code", "env"),
         "target": (
-            "task", "min_gain", "min_score", "num_fewshot", "limit", "metric", "filter", "chat_template",
-            "system_instruction",
+            "task", "min_gain", "min_score", "min_gain_over_champion", "max_drop_from_champion",
+            "num_fewshot", "limit", "metric", "filter", "chat_template", "system_instruction",
         ),
         "general": ("defaults", "tasks", "average"),
         "general.defaults": (
-            "max_drop", "num_fewshot", "limit", "metric", "filter", "chat_template", "system_instruction",
-            "cluster_by",
-        ),
-        "general.tasks": (
-            "task", "max_drop", "num_fewshot", "limit", "metric", "filter", "chat_template",
+            "max_drop", "max_drop_from_champion", "num_fewshot", "limit", "metric", "filter", "chat_template",
             "system_instruction", "cluster_by",
         ),
-        "general.average": ("max_drop",),
-        "text": ("corpus", "name", "field", "limit", "max_rise", "report"),
+        "general.tasks": (
+            "task", "max_drop", "max_drop_from_champion", "num_fewshot", "limit", "metric", "filter",
+            "chat_template", "system_instruction", "cluster_by", "slices",
+        ),
+        "general.tasks.slices": ("by", "max_drop", "min_documents"),
+        "general.average": ("max_drop", "max_drop_from_champion"),
+        "text": ("corpus", "name", "field", "limit", "max_rise", "max_rise_from_champion", "report"),
     }  # fmt: skip
 
 

@@ -232,6 +232,7 @@ def measured(draw: st.DrawFn) -> Measurement:
         weights=draw(st.none() | column(_numbers)),
         rounds=draw(st.none() | column(st.integers(0, 99))),
         clusters=draw(st.none() | column(st.text(max_size=8))),
+        parts=draw(st.none() | column(st.text(max_size=8))),
         corpus=draw(st.none() | st.tuples(_numbers, _numbers)),
         replicates=draw(st.lists(st.tuples(_numbers, _numbers), max_size=3).map(tuple)),
     )

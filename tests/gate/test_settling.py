@@ -506,3 +506,45 @@ def test_orders_are_uniform() -> None:
     first = [draw_order(blocks, b"s" * 32, str(seed))[0].index for seed in range(2000)]
     counts = np.bincount(first, minlength=4)
     assert (np.abs(counts - 500) < 100).all()
+
+
+def noisy(size: int, share: float, seed: int) -> Pairs:
+    """A share of documents goes wrong, as many come right."""
+    return pairs(size, round(size * share / 2), round(size * share / 2), seed)
+
+
+def test_a_means_blocks_go_where_they_are_worth_most() -> None:
+    """Of two tasks alike but for their noise, most blocks are drawn of the noisy one; neither is left out."""
+    infos = [info_of("quiet", 4000), info_of("noisy", 4000)]
+    policy = policy_of(Rule("average", "general", "max_drop", 0.012), tasks=specs_of(infos))
+    values = {"quiet": noisy(4000, 0.02, 1), "noisy": noisy(4000, 0.4, 2)}
+    _, standing, rounds = play(policy, infos, values)
+    quiet, loud = (key_of(info, info.leaves[0].name) for info in infos)
+    assert not standing.open
+    assert all(taken.get(quiet) for taken in rounds)
+    drawn = {key: sum(len(taken.get(key, ())) for taken in rounds) for key in (quiet, loud)}
+    assert drawn[loud] > 1.5 * drawn[quiet]
+
+
+def specs_of(infos: list[TaskInfo]) -> tuple[TaskSpec, ...]:
+    return tuple(TaskSpec("general", info.task.removeprefix("general/")) for info in infos)
+
+
+@pytest.mark.parametrize("on_fail", ["stop", "complete"])
+def test_where_a_fail_ends_the_run_the_suspect_comes_first(on_fail: str) -> None:
+    """Once a rule is likely to break, `stop` draws of it alone; `complete` draws of all that are open."""
+    rules = rule_of("a", 0.02), rule_of("b", 0.02)
+    policy = (
+        policy_of(*rules, on_fail=on_fail, fail_budget=1.0)
+        if on_fail == "complete"
+        else policy_of(*rules, on_fail=on_fail)
+    )
+    infos = [info_of("a", 4000), info_of("b", 4000)]
+    _, standing, rounds = play(policy, infos, {"a": pairs(4000, 280, 120), "b": pairs(4000, 100, 90)})
+    assert standing.broken
+    keys = [key_of(info, info.leaves[0].name) for info in infos]
+    first = standing.rules[0].claim
+    assert first is not None
+    until = rounds[: first.round + 1]
+    of_a, of_b = (sum(len(taken.get(key, ())) for taken in until) for key in keys)
+    assert of_b < of_a / 2 if on_fail == "stop" else of_b > of_a / 2

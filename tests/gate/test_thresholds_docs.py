@@ -7,7 +7,9 @@ import pytest
 
 from gate import policy as policy_room
 from gate.policy import entries, load_policy
+from gate.policy.champion import CHAMPION_KEYS
 from gate.policy.pull_request import PULL_REQUEST_KEYS
+from gate.policy.slices import SLICES_KEYS
 from gate.policy.waivers import BOUNDS, WAIVER_KEYS
 
 DOCS = (Path(__file__).parents[2] / "docs" / "thresholds.md").read_text()
@@ -32,7 +34,8 @@ def test_every_key_is_explained() -> None:
     """Each key stands in a table of the page."""
     groups = (
         policy_room.POLICY_KEYS, policy_room.EVALUATION_KEYS, policy_room.TRUST_KEYS, entries.TARGET_KEYS,
-        entries.GENERAL_KEYS, entries.TASK_KEYS, entries.TEXT_KEYS, PULL_REQUEST_KEYS,
+        entries.GENERAL_KEYS, entries.TASK_KEYS, entries.TEXT_KEYS, PULL_REQUEST_KEYS, SLICES_KEYS,
+        CHAMPION_KEYS,
         set(WAIVER_KEYS) - set(BOUNDS),
     )  # fmt: skip
     explained = set(re.findall(r"^\| `(\w+)` \|", DOCS, re.MULTILINE))

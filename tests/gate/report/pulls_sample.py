@@ -7,6 +7,7 @@ from dataclasses import replace
 from types import ModuleType
 
 from gate.records import (
+    CarriedReport,
     ChangedConfig,
     CiRun,
     ConfigRun,
@@ -110,6 +111,7 @@ def dressed_pull(sample: ModuleType, word: str) -> tuple[CiRun, dict[str, View],
         config_run(f"{word}2", "error", hint=word),
         config_run(f"{word}3", "fail", blocked=f"x{word}", hint=f"x{word}"),
         config_run(f"{word}4", "error", exit_code=2, hint=f"x{word}"),
+        config_run(f"{word}5", "pass", carried_from=word, carried=CarriedReport(word, f"x{word}")),
     )
     policy = PolicyChange(word, f"x{word}", (ProposedRule(word, 0.1, True, Place(word, 1)),), (word, word))
     more = {

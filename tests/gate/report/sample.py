@@ -8,6 +8,7 @@ from gate.records import (
     ConfigRef,
     Cost,
     Finding,
+    FindingOutcome,
     Flip,
     Interval,
     Leaf,
@@ -16,6 +17,7 @@ from gate.records import (
     Place,
     Provenance,
     RunError,
+    Slice,
     TaskInfo,
     Waiver,
 )
@@ -292,12 +294,37 @@ def dressed(word: str) -> Verdict:
         for number, it in enumerate(findings())
     ]
     its = [waived(it, word, 99.0) if it.kind == "general" and it.outcome == "pass" else it for it in its]
+    its += [sliced(word, 4)]
     model = replace(TUNED, name=word, path=word, revision=word)
     config = replace(CONFIG, path=word, method=word, overrides=(Override(word, word, word, word),))
     provenance = replace(
         PROVENANCE, policy_path=word, device=word, platform=word, versions={"lib": word}, warnings=(word,)
     )
     return Verdict(tuple(its), replace(BASE, name=word), model, config, COST, provenance)
+
+
+def sliced(word: str = "", count: int = 57) -> Finding:
+    """A rule over so many slices, of which one lost 12 of 60, with `word` for whatever is data."""
+    by, task = word or "subject", f"{word}s" if word else "mmlu"
+
+    def part(name: str, lost: int, outcome: FindingOutcome, pooled: int = 0) -> Slice:
+        low, high = -lost / 60 - 0.19, -lost / 60 + 0.16
+        noise = Interval(low, high, 0.9982, "population", word or "Tango score", simultaneous=True)
+        return Slice(name, 60, 0.7, 0.7 - lost / 60, -lost / 60, noise, lost, 0, outcome, pooled)
+
+    slices = (
+        part(f"{word}0" if word else "law", 12, "fail"),
+        part(f"{word}1" if word else "other", 4, "pass", 3),
+        *(part(f"{word}{k}" if word else f"subject {k}", 1, "pass") for k in range(2, count)),
+    )
+    worst = slices[0]
+    rule = f"general/{task}/slices:{by}/max_drop"
+    it = finding(rule, worst.base, worst.tuned, 0.1, 0.1, task=task, total=60)
+    note = word or "12 of 60 lost, 0 won; 1 of 57 slices lost more than the limit and more than noise"
+    return replace(
+        counted(it, 12, 0), interval=worst.interval, sliced_by=by, slices=slices, outcome="fail", note=note,
+        difference=worst.difference,
+    )  # fmt: skip
 
 
 def waived(it: Finding, reason: str, margin: float | None = 0.9) -> Finding:

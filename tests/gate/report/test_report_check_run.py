@@ -74,12 +74,17 @@ def test_errors_are_remarked_on_the_lines_that_they_name(sample: ModuleType, pul
     ]
 
 
-def test_a_changed_policy_gets_no_remark(sample: ModuleType, pulls: ModuleType) -> None:
-    """The lines of the head's policy are not those that judged."""
-    change = PolicyChange("thresholds.yaml", "-a\n+b")
-    found = check(sample, pulls, sample.blocked(), policy=change)
-    assert [it.path for it in found.remarks] == ["configs/full.yaml"]
+def test_a_remark_on_the_policy_stands_on_the_heads_line(sample: ModuleType, pulls: ModuleType) -> None:
+    """Where the head's file is another one, a rule that moved is remarked where it is now, and one that is
+    not there as it judged is not."""
+    blocked = sample.blocked()
+    rule = next(it.rule for it in blocked.findings if it.outcome == "fail")
+    change = PolicyChange("thresholds.yaml", "-a\n+b", lines={rule: 40})
+    found = check(sample, pulls, blocked, policy=change)
+    assert [(it.path, it.line) for it in found.remarks] == [("configs/full.yaml", 5), ("thresholds.yaml", 40)]
     assert "This pull request changes the policy" in found.summary
+    gone = check(sample, pulls, blocked, policy=replace(change, lines={}))
+    assert [it.path for it in gone.remarks] == ["configs/full.yaml"]
 
 
 def test_a_blocked_config_without_a_run_is_explained(sample: ModuleType, pulls: ModuleType) -> None:

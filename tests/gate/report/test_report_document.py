@@ -36,6 +36,9 @@ FROZEN = {
     "provenance": "batch_size created device dtype ftgate platform policy_digest policy_path quantization "
     "salt_digest scorer versions warnings",
     "waiver": "margin own_margin reason rule until",
+    "slice": "base difference documents fell interval name outcome pooled rose tuned",
+    "seed": "digest folder outcome seed",
+    "spread": "deviation measuring values",
 }
 
 

@@ -1,0 +1,94 @@
+"""`seeds: k`: a config trained k times, each training measured like any other, the recipe judged."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from gate.configs.seeds import seed_of, with_seed
+from gate.errors import UsageError
+from gate.judging import conclude_recipe
+from gate.records import Override, Plan, Policy, RunFacts, TunedModel
+from gate.runfolder import PLAN, RUN, SEEDS, RunFolder
+from gate.seeds import Recipe, Trained, folder_of, sum_costs
+from gate.shell import Shell
+from gate.stages import Run, Stage, config_ref, measure_models, tune
+from gate.verdict import Result
+
+if TYPE_CHECKING:
+    from checks import OpenTask
+
+
+def policy_with_seeds(policy: Policy, seeds: int | None, *, given: bool) -> Policy:
+    """The policy with as many trainings as the command line asks for.
+
+    `given` where the model was trained before (`--tuned`). Raises `UsageError` where several trainings are
+    asked for and cannot be had: of one model nothing is known about its recipe.
+    """
+    asked = policy if seeds is None else replace(policy, seeds=seeds)
+    if asked.seeds == 1:
+        return asked
+    if asked.decide == "score":
+        raise UsageError(
+            f"{asked.seeds} seeds need all documents, and `decide: score` leaves some out",
+            hint="judge a recipe with decide: full or proven",
+        )
+    if given:
+        raise UsageError(
+            f"the policy judges a recipe by {asked.seeds} trainings, and one model was given",
+            hint="leave out --tuned, or judge this model alone with --seeds 1: nothing of its recipe",
+        )
+    return asked
+
+
+def check_seeds(run: Run, plan: Plan, tasks: tuple[OpenTask, ...], stage: Stage, shell: Shell) -> Result:
+    """Train with every seed, measure every model, judge each and the recipe. `stage` says where it is.
+
+    The store has each training under its own seed's key, so an interrupted check goes on and a seed that
+    was trained before is not trained again; the base model is measured once.
+    """
+    runs = [_seed_run(run, plan, number) for number in range(run.policy.seeds)]
+    models: list[TunedModel] = []
+    for own, planned, seed in runs:
+        shell.say(f"seed {seed}: training {len(models) + 1} of {len(runs)}")
+        models.append(tune(own, planned, shell))
+    stage.name = "measure"
+    facts = [
+        measure_models(own, planned, tasks, tuned, shell)
+        for (own, planned, _), tuned in zip(runs, models, strict=True)
+    ]
+    stage.name = "judge"
+    trained = tuple(Trained(seed, folder_of(seed)) for *_, seed in runs)
+    run.folder.write_record(SEEDS, Recipe(trained))
+    of_recipe = _facts(run, plan, facts, tuple(seed for *_, seed in runs), shell)
+    run.folder.write_record(RUN, of_recipe)
+    return conclude_recipe(run.folder, run.policy, of_recipe, shell)
+
+
+def _seed_run(run: Run, plan: Plan, number: int) -> tuple[Run, Plan, int]:
+    """One training's own folder and plan, and its seed."""
+    assert plan.config is not None
+    config = with_seed(plan.config, number, run.policy.seeds)
+    seed = seed_of(plan.config) + number
+    folder = RunFolder.begin(run.folder.path / folder_of(seed))
+    with run.options.at_policy():
+        folder.write_policy(run.policy)
+    folder.write_config(config)
+    planned = replace(plan, config=config)
+    folder.write_record(PLAN, planned)
+    return replace(run, config=config, folder=folder), planned, seed
+
+
+def _facts(run: Run, plan: Plan, facts: list[RunFacts], seeds: tuple[int, ...], shell: Shell) -> RunFacts:
+    first = facts[0]
+    heard = dict.fromkeys(warning for each in facts for warning in each.provenance.warnings)
+    config = config_ref(run, plan)
+    assert config is not None
+    listed = ", ".join(map(str, seeds))
+    trained = Override("seed", seeds[0], listed, "trained once with each; the mean is judged")
+    return replace(
+        first,
+        config=replace(config, overrides=(*config.overrides, trained)),
+        cost=sum_costs([each.cost for each in facts], shell.clock() - run.started),
+        provenance=replace(first.provenance, warnings=tuple(heard)),
+    )

@@ -1,0 +1,195 @@
+"""What `ftgate check` does to one config: train, measure both models, and say what it took."""
+
+from __future__ import annotations
+
+import math
+import resource
+from contextlib import AbstractContextManager, chdir, nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gate.champion import measure_champion
+from gate.environment import describe_environment, find_device, provenance
+from gate.errors import UsageError
+from gate.flip_rates import compare_rates, flips_on
+from gate.history import FOLDER
+from gate.inputs import key_of_training, order_inputs, prove
+from gate.records import ConfigRef, Cost, Plan, Policy, RunFacts, TrainingConfig, TunedModel
+from gate.runfolder import ENVIRONMENT, RUN, RunFolder
+from gate.scoring import ModelSession
+from gate.shell import Shell
+from gate.store import Store
+from gate.training import planned_overrides, train
+
+if TYPE_CHECKING:
+    from checks import OpenTask
+    from gate.measure import Measured
+
+MINUTE = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class CheckOptions:
+    """What `ftgate check` was asked. `train_timeout` in seconds.
+
+    For a pull request `policy_root` holds the base ref's files: policy, tasks and their data. `base_folder`
+    is the base model that the config names by a path.
+    """
+
+    config: Path | None
+    thresholds: Path
+    tuned: Path | None = None
+    run_dir: Path | None = None
+    base: str | None = None
+    train_timeout: float | None = None
+    no_cache: bool = False
+    pull: int | str = 0  # whose place of the store this run uses: see `gate.store.Store`
+    judged: bool = False
+    policy_root: Path | None = None
+    base_folder: Path | None = None
+    seeds: int | None = None  # trainings of the config; None: as many as the policy says
+    history: Path | None = None  # earlier verdicts; None: the repository's own `.ftgate/history`
+
+    def at_policy(self) -> AbstractContextManager[None]:
+        """Where the policy is read and models are measured: its relative paths start there."""
+        return nullcontext() if self.policy_root is None else chdir(self.policy_root)
+
+    @classmethod
+    def of(cls, *, train_timeout: float | None = None, **options: Any) -> CheckOptions:
+        """From the command line, where the time limit is in minutes."""
+        if train_timeout is not None and not math.isfinite(train_timeout):
+            raise UsageError(f"--train-timeout: expected a number of minutes, got {train_timeout:g}")
+        seconds = None if train_timeout is None else train_timeout * MINUTE
+        return cls(train_timeout=seconds, **options)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A check under way: what was asked, its policy and config, its folder and its store."""
+
+    options: CheckOptions
+    policy: Policy
+    config: TrainingConfig | None
+    folder: RunFolder
+    store: Store
+    started: float
+
+
+@dataclass(slots=True)
+class Stage:
+    """Where a check is, for the error that may end it."""
+
+    name: str
+
+
+def tune(run: Run, plan: Plan, shell: Shell) -> TunedModel:
+    """The tuned model: given, from the store, or trained now and then proven; the store keeps it."""
+    if plan.tuned is not None:
+        return TunedModel(run.store.put_model(plan.tuned))
+    assert plan.config is not None
+    key = key_of_training(plan.config, plan.base, run.policy.trust.env, shell.environ)
+    stored = run.store.get_training(key)
+    if stored is not None:
+        shell.progress.done("training")
+        return stored
+    run.store.require_writable()
+    trained = train(
+        plan.config,
+        plan.base,
+        run.folder.training,
+        progress=shell.progress,
+        environ=shell.environ,
+        env_names=run.policy.trust.env,
+        timeout=run.options.train_timeout,
+        key=key,
+    )
+    prove(plan.base, trained.model)
+    kept = replace(trained, model=run.store.put_model(trained.model, move=True))
+    run.store.put_training(key, kept)
+    return kept
+
+
+def measure_models(
+    run: Run, plan: Plan, tasks: tuple[OpenTask, ...], tuned: TunedModel, shell: Shell
+) -> RunFacts:
+    """Measure both models; keep the raw measurements, and how they were made, in the run's folder."""
+    from gate.measure import measure
+
+    bits = plan.config.quantization_bits if plan.config else None
+    evaluation = run.policy.evaluation
+    heard: list[str] = []
+
+    def warn(text: str) -> None:
+        heard.append(text)
+        shell.warn(text)
+
+    inputs = order_inputs(plan, tuned.model)
+    session = ModelSession(plan.base, tuned.model, evaluation, run.policy.trust, bits)
+    with run.options.at_policy(), session:
+        aside = replace(shell, warn=warn)
+        measured = measure(tasks, session, run.store, evaluation, aside, run.policy, inputs)
+        settings = session.settings
+        known = flips_on(run.store, plan.base, plan.tasks, run.options.history or FOLDER)
+    run.folder.write_measurements(measured.measurements)
+    run.folder.write_record(ENVIRONMENT, describe_environment(find_device(evaluation.device)))
+    made = provenance(
+        run.policy,
+        device=settings.device_name,
+        dtype=settings.dtype,
+        scorer="lm-eval HF model",
+        quantization=settings.quantization,
+        batch_size=evaluation.batch_size,
+        salt=run.store.salt,
+        created=shell.now(),
+        warnings=(*plan.warnings, *heard),
+        order_digest=measured.order_digest,
+        flip_rates=compare_rates(known, measured.measurements),
+    )
+    if plan.champion is not None:
+        with run.options.at_policy():
+            took = measure_champion(run.folder, plan, tasks, measured.measurements, made, run.store, aside)
+        measured = replace(
+            measured,
+            seconds=measured.seconds + took.seconds,
+            blocks_scored=measured.blocks_scored + took.blocks_scored,
+            blocks_from_store=measured.blocks_from_store + took.blocks_from_store,
+        )
+        made = replace(made, warnings=(*plan.warnings, *heard))
+    total = shell.clock() - run.started
+    cost = cost_of(tuned, measured, total)
+    facts = RunFacts(config_ref(run, plan), cost, made, tuned.model.path, plan.base.digest)
+    run.folder.write_record(RUN, facts)
+    return facts
+
+
+def config_ref(run: Run, plan: Plan) -> ConfigRef | None:
+    """The training config as the verdict names it, with what the gate changed."""
+    config = plan.config
+    if config is None:
+        return None
+    changed = () if plan.tuned else planned_overrides(config, plan.base, run.folder.training)
+    method: str = config.method
+    if plan.tuned is not None and (plan.tuned.kind == "full") != (config.method == "full"):
+        method = plan.tuned.kind  # what was given is not what the config would make
+    return ConfigRef(config.path, config.digest, method, config.trainer, config.base_model, changed)
+
+
+def cost_of(tuned: TunedModel, measured: Measured, total_seconds: float) -> Cost:
+    """Time and memory of the run; a stored training's own time stays known, and is marked as such."""
+    training = tuned.training
+    here = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return Cost(
+        training_seconds=training.seconds if training else 0.0,
+        measuring_seconds=measured.seconds,
+        total_seconds=total_seconds,
+        peak_resident_bytes=training.peak_resident_bytes if training else here,
+        peak_gpu_bytes=training.peak_gpu_bytes if training else None,
+        blocks_scored=measured.blocks_scored,
+        blocks_from_store=measured.blocks_from_store,
+        training_from_store=bool(training and training.from_store),
+        trainable_parameters=training.trainable_parameters if training else None,
+        total_parameters=training.total_parameters if training else None,
+        training_steps=training.steps if training else None,
+        tokens_per_second=training.tokens_per_second if training else None,
+    )
