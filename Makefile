@@ -79,7 +79,7 @@ bench: setup-dev  ## the measurements behind the docs; minutes each
 	@for script in benchmarks/*.py; do \
 	  grep -q '^# make bench' "$$script" || continue; echo "── $$script"; python "$$script"; done
 
-soundness: setup-dev  ## do the decisions hold their error? simulated; five minutes
+soundness: setup-dev  ## do the decisions hold their error? simulated; a quarter of an hour
 	python -m benchmarks.soundness
 
 minimums: $(VENV)/bin/python tools  ## unit tests with the oldest versions that pyproject.toml allows

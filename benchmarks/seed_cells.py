@@ -9,7 +9,7 @@ import numpy as np
 from benchmarks.trials import ERROR, Found
 from gate.stats import Bounds, DegenerateData
 from gate.stats.means import mean_moments, stratified_t
-from gate.stats.proportions import cluster_bounds
+from gate.stats.proportions import range_bounds
 from gate.stats.trainings import over_trainings
 
 # documents, trainings, standard deviation between recipes' trainings in points
@@ -36,7 +36,7 @@ def seeds(trials: int) -> Iterator[Found]:
             losses = draw(n, k, between, rng)
             mean, each = losses.mean(axis=0), losses.mean(axis=1)
             try:
-                bound = cluster_bounds(mean, np.arange(n), ERROR)
+                bound = range_bounds(mean, np.arange(n), ERROR, (-1.0, 1.0))
             except DegenerateData:
                 continue
             over = Bounds(bound.estimate, bound.low, bound.high)

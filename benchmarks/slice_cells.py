@@ -67,7 +67,8 @@ def collapsed(trials: int) -> Iterator[Found]:
 
 
 def other_data(trials: int) -> Iterator[Found]:
-    """20 harmless slices of 60 to 200: graded values, skewed ones, and documents that move in clusters."""
+    """20 harmless slices of 60 to 200: graded values, skewed ones, and documents that move in clusters. All
+    lie between -1 and 1, but for one that has no range."""
     makers: dict[str, Callable[[np.random.Generator, int], tuple[Values, list[str] | None]]] = {
         "graded": lambda rng, n: (rng.beta(0.4, 0.4, n) - rng.beta(0.4, 0.4, n), None),
         "rare and large": _rare,
@@ -79,12 +80,42 @@ def other_data(trials: int) -> Iterator[Found]:
         rng = np.random.default_rng([21, number])
         wrong = 0
         for _ in range(trials):
-            wrong += any(_lost(*make(rng, n), ERROR / len(sizes)) for n in sizes)
+            limits = None if name == "mostly small losses" else LIMITS
+            wrong += any(_lost(*make(rng, n), ERROR / len(sizes), limits) for n in sizes)
         yield Found(f"20 slices, {name}, limit 0 points: blocked", wrong, trials)
 
 
-def _lost(losses: Values, clusters: list[str] | None, error: float) -> bool:
-    return part_bounds(losses, clusters, error, None)[0].low > 0
+def _lost(
+    losses: Values, clusters: list[str] | None, error: float, limits: tuple[float, float] | None = LIMITS
+) -> bool:
+    return part_bounds(losses, clusters, error, limits)[0].low > 0
+
+
+def skewed(n: int, small: float, rare: float, share: float, rng: np.random.Generator) -> Values:
+    """Half of the documents change by `small`, a `share` of them by `rare` instead."""
+    drawn = rng.random(n)
+    return np.where(drawn < share, rare, np.where(drawn < share + 0.5, small, 0.0))
+
+
+def rare_gains(trials: int) -> Iterator[Found]:
+    """20 slices that lose a little often and gain all rarely, so that none drops: a small one often shows no
+    gain at all. Beside it what is seen of a collapse: every document drops by so much, give or take 15."""
+    for n, small, share, margin, drops in (
+        (50, 0.1, 0.05, 0.05, (0.2, 0.3)),
+        (200, 0.02, 0.01, 0.0, (0.05, 0.1)),
+    ):
+        rng = np.random.default_rng([24, n])
+        wrong = 0
+        for _ in range(trials):
+            parts = (skewed(n, small, -1.0, share, rng) for _ in range(20))
+            wrong += any(each.mean() > margin and _lost(each, None, ERROR / 20) for each in parts)
+        seen = []
+        for drop in drops:
+            parts = (rng.normal(drop, 0.15, n).clip(-1, 1) for _ in range(trials))
+            caught = sum(_lost(each, None, ERROR / 20) for each in parts)
+            seen.append(f"{100 * drop:.0f} points {caught / trials:.1%}")
+        name = f"20 slices of {n}, rare whole gains, limit {100 * margin:.0f} points: blocked"
+        yield Found(name, wrong, trials, f"caught of one: {', '.join(seen)}")
 
 
 def _rare(rng: np.random.Generator, n: int) -> tuple[Values, None]:
@@ -117,12 +148,12 @@ def proven(trials: int) -> Iterator[Found]:
 @lru_cache(maxsize=1_000_000)
 def _proven(lost: int, won: int, n: int, margin: float) -> bool:
     losses = np.array([1.0] * lost + [-1.0] * won + [0.0] * (n - lost - won))
-    return part_proven(losses, None, margin, ERROR)
+    return part_proven(losses, None, margin, ERROR, LIMITS)
 
 
 def cells(trials: int) -> Iterator[Found]:
     """All of them."""
-    for section in (harmless, collapsed, other_data, proven):
+    for section in (harmless, collapsed, other_data, rare_gains, proven):
         yield from section(trials)
 
 

@@ -25,6 +25,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import allocation_cells, real_cells, score_cells, seed_cells, slice_cells
+from benchmarks.slice_cells import skewed
 from benchmarks.trials import (
     BLOCK,
     ERROR,
@@ -41,7 +42,7 @@ from benchmarks.trials import (
 from gate.stats import DegenerateData
 from gate.stats.claims import Limit, decide, log_evidence
 from gate.stats.power import Design, blocked, course, family, sight, workable_margin
-from gate.stats.proportions import cluster_bounds, noninferior_p, tango_p
+from gate.stats.proportions import cluster_bounds, noninferior_p, range_bounds, tango_p
 from gate.stats.sequential import Block, Evidence, Stratum, observe, start
 
 
@@ -66,6 +67,25 @@ def proven(trials: int) -> Iterator[Found]:
         yield Found(name, exact, trials, f"Tango's test without the exact tail {approximate / trials:.2%}")
     for clusters, per, share in ((25, 20, 0.9), (60, 10, 0.5), (200, 5, 0.12), (400, 5, 0.05)):
         yield proven_clusters(clusters, per, share, trials)
+    yield from proven_graded(trials)
+
+
+def proven_graded(trials: int) -> Iterator[Found]:
+    """Half of the documents gain two points and few lose all: the drop is the margin, and a small sample
+    often shows no loss. Beside it without the further cluster, and how often five points are proven where
+    every document changes by 15 points about 0."""
+    for n, share in ((50, 0.04), (100, 0.02), (200, 0.01), (500, 0.01)):
+        margin = share - 0.01
+        rng = np.random.default_rng([13, n])
+        wrong = plain = proofs = 0
+        for _ in range(trials):
+            losses = skewed(n, -0.02, 1.0, share, rng)
+            wrong += range_bounds(losses, np.arange(n), ERROR, (-1.0, 1.0)).high <= margin
+            plain += cluster_bounds(losses, np.arange(n), ERROR).high <= margin
+            harmless = rng.normal(0, 0.15, n).clip(-1, 1)
+            proofs += range_bounds(harmless, np.arange(n), ERROR, (-1.0, 1.0)).high <= 0.05
+        said = f"without the further cluster {plain / trials:.1%}; 5 points, harmless {proofs / trials:.1%}"
+        yield Found(f"proven: {n} graded, rare whole losses, drop = margin {margin:.1%}", wrong, trials, said)
 
 
 def proven_clusters(clusters: int, per: int, share: float, trials: int) -> Found:
@@ -77,7 +97,7 @@ def proven_clusters(clusters: int, per: int, share: float, trials: int) -> Found
         chance = np.where(rng.random(clusters) < share, rng.beta(1, 2, clusters), 0.0)
         lost = (rng.random((clusters, per)) < chance[:, None]).astype(float).ravel()
         try:
-            wrong += cluster_bounds(lost, names, ERROR).high < share / 3
+            wrong += range_bounds(lost, names, ERROR, (-1.0, 1.0)).high < share / 3
         except DegenerateData:
             undecided += 1
     name = f"proven: {clusters} clusters of {per}, drop = margin {share / 3:.1%}"

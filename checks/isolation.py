@@ -1,7 +1,8 @@
 """Running code that a model wrote: in a process without network, secrets, or a disk to write to.
 
 Linux namespaces through ctypes; where the system forbids them nothing is run. Standard library only.
-The code can still read what the user can read, but there is no way out for it but the values it gives.
+The code can still read what the user can read, but there is no way out for it but the values it gives, and
+the sockets of a machine's services that lie elsewhere than where they belong (`SERVICES`).
 """
 
 from __future__ import annotations
@@ -22,6 +23,9 @@ CLONE_NEWPID, CLONE_NEWNET = 0x20000000, 0x40000000
 AT_FDCWD, AT_RECURSIVE, SYS_MOUNT_SETATTR = -100, 0x8000, 442
 MOUNT_ATTR_RDONLY, MS_PRIVATE = 0x1, 1 << 18
 PR_SET_PDEATHSIG, PR_SET_NO_NEW_PRIVS, CAPABILITY_VERSION_3 = 1, 38, 0x20080522
+SERVICES = ("/run", "/var/run")
+"""Where the machine's services listen (Docker, D-Bus, key agents): sockets in files, which neither a network
+of one's own nor a read-only disk closes."""
 MIB = 2**20
 OUT_OF_TIME = 3  # exit code of the process between
 
@@ -127,10 +131,14 @@ def _run(compute: Callable[[], str], limits: Limits, scratch: str, writer: int) 
 
 
 def _read_only_disk(limits: Limits, scratch: str) -> None:
-    """Every mount read-only, and private to this process; small memory disks for `scratch` and semaphores."""
+    """Every mount read-only, and private to this process; small memory disks for `scratch` and semaphores,
+    and over the services' sockets."""
     attributes = struct.pack("QQQQ", MOUNT_ATTR_RDONLY, 0, MS_PRIVATE, 0)
     _call("syscall", SYS_MOUNT_SETATTR, AT_FDCWD, b"/", AT_RECURSIVE, attributes, len(attributes))
-    for place in (scratch, "/dev/shm"):
+    hiding = [place for place in SERVICES if not os.path.islink(place)]
+    for place in (*hiding, scratch, "/dev/shm"):
+        if place == scratch:
+            os.makedirs(place, exist_ok=True)  # it can lie in what was just hidden
         if os.path.isdir(place):
             options = f"size={limits.scratch_bytes},mode=0777".encode()
             _call("mount", b"tmpfs", place.encode(), b"tmpfs", 0, options)

@@ -3,7 +3,8 @@
 .ftgate/history/20261124T182000Z-CONFIG-1a2b3c4d.json
 
 Files are never changed, so any number of jobs can add to a folder, and git merges it. Who can write to that
-branch can write any history: it is shown beside a verdict and is never part of one.
+branch can write any history: no outcome depends on it. It is shown beside a verdict, and its flip rates
+feed the warnings of `check` and the errors of `plan`.
 """
 
 from __future__ import annotations
@@ -56,7 +57,11 @@ class _File:
 def past_of(
     verdict: Verdict, commit: str = "", *, created: str = "", audit: Audit | None = None
 ) -> PastVerdict:
-    """What is remembered of a verdict. `created` is the verdict's own time where none is given."""
+    """What is remembered of a verdict. `created` is the verdict's own time where none is given.
+
+    Of a recipe no flips: documents that change on the mean of k trainings are up to k times as many as in
+    one.
+    """
     found = [finding for finding in verdict.findings if not finding.sliced_by]
     config, tuned = verdict.config, verdict.tuned
     outcome: Judged = verdict.outcome  # type: ignore[assignment]  # a Verdict is never an error
@@ -67,7 +72,7 @@ def past_of(
         config=config.path if config else tuned.name,
         outcome=outcome,
         rules=tuple(_rule(finding) for finding in verdict.findings),
-        flips=tuple(_flips(found)),
+        flips=() if verdict.seeds else tuple(_flips(found)),
         documents_scored=sum(each.documents_scored for each in tasks.values()),
         documents_planned=sum(each.documents_planned or each.documents_scored for each in tasks.values()),
         seconds=_short(verdict.cost.total_seconds * verdict.cost.devices),
@@ -199,7 +204,10 @@ _FIELDS = ("rule", "unit", "higher_is_better", "value", "low", "high", "margin",
 def _moment(created: str) -> datetime:
     """A verdict's time. Raises `ValueError`."""
     moment = datetime.fromisoformat(created)
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    try:
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError(f"{created} is no time in UTC") from error
 
 
 def read_history(folder: Path, warn: Callable[[str], None]) -> tuple[PastVerdict, ...]:
@@ -265,8 +273,16 @@ class Agreement:
 
 
 def agreement(history: Iterable[PastVerdict]) -> Agreement | None:
-    """What the audits of a history say together; None where there are none."""
-    audits = [past.audit for past in history if past.audit is not None]
+    """What the audits of a history, the oldest first, say together; None where there are none.
+
+    A verdict that was audited again says nothing new: its latest audit counts.
+    """
+    latest = {
+        (past.tuned, past.policy, past.config_digest): past.audit
+        for past in history
+        if past.audit is not None
+    }
+    audits = list(latest.values())
     if not audits:
         return None
     differing = sum(not audit.agrees for audit in audits)

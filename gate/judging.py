@@ -74,6 +74,7 @@ def judge_measurements(
         expected_base=base,
         champion=read_champion(folder),
     )
+    verdict = replace(verdict, seed=facts.seed)
     if another_policy:
         folder.write_policy(policy)
     early = [row.rule for row in worst_first(verdict.findings) if row.early][:MOST_PATHS]
@@ -84,12 +85,20 @@ def judge_measurements(
 def conclude_recipe(
     folder: RunFolder, policy: Policy, facts: RunFacts, shell: Shell, *, another_policy: bool = False
 ) -> Result:
-    """The same of a run of several trainings: each is judged in its own folder, then the recipe here."""
-    verdict, mean = judge_seeds(folder, policy, facts, shell, conclude, read_champion)
+    """The same of a run of several trainings: each in its own folder, the recipe here, under one policy."""
+    judged = judge_seeds(folder, policy, facts, read_champion)
     if another_policy:
         folder.write_policy(policy)
+    for own, verdict, found in judged.trained:
+        own.take_policy(folder)
+        conclude(verdict, found.flips, found.tasks, own, replace(shell, say=_nothing))
+    mean = judged.mean
     folder.write_measurements(mean)
-    return conclude(verdict, mean.flips, mean.tasks, folder, shell)
+    return conclude(judged.verdict, mean.flips, mean.tasks, folder, shell)
+
+
+def _nothing(_text: str) -> None:
+    """A training's own report is in its folder; the recipe's is said."""
 
 
 def conclude(
@@ -158,7 +167,8 @@ def promote_run(run: Path, dest: Path, shell: Shell, seed: int | None = None) ->
     digest, own = to_promote(read_document(_verdict_file(run)), run, seed)
     if dest.exists() and (not dest.is_dir() or any(dest.iterdir())):
         raise UsageError(f"{dest} exists already", hint="name a folder that does not exist yet")
-    source = judged_model(own, digest, store_of(run, shell))
+    store = store_of(run, shell)  # in use until the copy is made
+    source = judged_model(own, digest, store)
     with disk_errors(f"copy the model to {dest}"):
         _copy_model(source, dest, digest)
     shell.say(f"{dest} holds the model that passed ({digest})")
@@ -223,13 +233,15 @@ def judged_model(run: Path, digest: str, store: Store) -> Path:
 
 
 def store_of(run: Path, shell: Shell) -> Store:
-    """The store that a run used, in its place."""
+    """The store that a run used, in its place, which is in use again for as long as this store is."""
     own = run / "store"
     root = own if own.is_dir() else store_root(shell.environ)
     if not (run / RUN).is_file():
         return Store(root, warn=shell.warn)
     facts = RunFolder.open(run).read_record(RUN, RunFacts)
-    return Store.holding(root, Path(facts.tuned_path), warn=shell.warn)
+    store = Store.holding(root, Path(facts.tuned_path), warn=shell.warn)
+    store.use()
+    return store
 
 
 def _verdict_file(path: Path) -> Path:

@@ -3,7 +3,8 @@
     ROOT/v1/pulls/N/used, ROOT/v1/judged/N/used    its time is the last use; whoever uses the place locks it
 
 A lock ends with its process, so what a dead run left is no hindrance. A place is moved away before it is
-removed, under the lock: who comes at that moment finds no place, and makes a new one.
+removed, under the lock: who comes at that moment finds no place, and makes a new one. Where a collector died
+in between, the next one removes what was moved away.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ def use(place: Path) -> int | None:
     with suppress(OSError):
         for _ in range(TRIES):
             place.mkdir(parents=True, exist_ok=True)
-            held = os.open(mark, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            held = os.open(mark, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
             fcntl.flock(held, fcntl.LOCK_SH)
             if _is_at(held, mark):
                 os.utime(held)
@@ -56,17 +57,47 @@ def collect_unused(
     """
     gone = []
     with disk_errors(f"list the places in {root}"):
-        places = list(_places(root))
-    for place in places:
-        name = f"{place.parent.name}/{place.name}"
+        found = list(_found(root))
+    for path in found:
+        name = f"{path.parent.name}/{path.name}"
+        collect = _collect_leftover if _is_leftover(path.name) else _collect_place
         try:
-            used = last_use(place)
-            days = (now() - used) / DAY
-            if days > UNUSED_DAYS and _remove(place, used):
-                gone.append(f"{name} (unused for {days:.0f} days)")
-        except OSError as error:
-            warn(f"cannot remove {name} from the store: {error.strerror or error}")
+            why = collect(path, name, warn, now())
+        except FileNotFoundError:
+            continue  # another collector was faster
+        except (OSError, RecursionError) as error:  # folders in folders, deeper than Python goes
+            warn(f"cannot remove {name} from the store: {getattr(error, 'strerror', '') or error}")
+        else:
+            if why:
+                gone.append(f"{name} ({why})")
     return tuple(gone)
+
+
+def _collect_place(place: Path, name: str, warn: Callable[[str], None], now: float) -> str:
+    """Why the place was removed; "" where it stays.
+
+    A clock that was wrong, or a pull request, can have dated its last use years ahead: it would never be old.
+    """
+    used = last_use(place)
+    days = (now - used) / DAY
+    if days < -1:  # less is a disk whose clock is ahead
+        _mark_unmarked(place, now)
+        os.utime(place / "used", (now, now), follow_symlinks=False)
+        warn(f"the last use of {name} in the store lies {-days:.0f} days ahead: taken as now")
+    elif days > UNUSED_DAYS and _remove(place, used):
+        return f"unused for {days:.0f} days"
+    return ""
+
+
+def _collect_leftover(path: Path, _name: str, _warn: Callable[[str], None], now: float) -> str:
+    """Why what a removal moved away was removed; "" where that removal may still be at it."""
+    if abs(now - path.lstat().st_mtime) < DAY:
+        return ""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+    return "left by a removal that broke off"
 
 
 def last_use(place: Path) -> float:
@@ -81,13 +112,20 @@ def last_use(place: Path) -> float:
     return newest
 
 
-def _places(root: Path) -> Iterator[Path]:
+def _found(root: Path) -> Iterator[Path]:
+    """The places below `root`, and what removals of places left beside them."""
     for kind in PLACES:
         folder = root / kind
         names = sorted(os.listdir(folder)) if folder.is_dir() and not folder.is_symlink() else []
         for name in names:
-            if PULL.fullmatch(name) and (folder / name).is_dir() and not (folder / name).is_symlink():
+            place = PULL.fullmatch(name) and (folder / name).is_dir() and not (folder / name).is_symlink()
+            if place or _is_leftover(name):
                 yield folder / name
+
+
+def _is_leftover(name: str) -> bool:
+    """Whether it is a `temporary_name`."""
+    return name.startswith(".") and name.endswith(".tmp")
 
 
 def _remove(place: Path, used: float) -> bool:
@@ -96,6 +134,7 @@ def _remove(place: Path, used: float) -> bool:
     with _alone(place, used) as alone:
         if not alone:
             return False
+        os.utime(place)  # tells other collectors that its removal has just begun
         os.rename(place, away)
     shutil.rmtree(away)
     return True
@@ -107,14 +146,8 @@ def _alone(place: Path, used: float) -> Iterator[bool]:
     import fcntl
 
     mark = place / "used"
-    if not mark.exists():  # from before places were marked: a mark of the same age
-        fresh = temporary_name(mark)
-        fresh.touch()
-        os.utime(fresh, (used, used))
-        with suppress(FileExistsError):
-            os.link(fresh, mark)
-        fresh.unlink()
-    held = os.open(mark, os.O_RDWR | os.O_CLOEXEC)
+    _mark_unmarked(place, used)
+    held = os.open(mark, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
         try:
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -124,6 +157,19 @@ def _alone(place: Path, used: float) -> Iterator[bool]:
         yield _is_at(held, mark) and os.fstat(held).st_mtime < used + 1
     finally:
         os.close(held)
+
+
+def _mark_unmarked(place: Path, used: float) -> None:
+    """Give a place from before places were marked a mark of that age."""
+    mark = place / "used"
+    if os.path.lexists(mark):
+        return
+    fresh = temporary_name(mark)
+    fresh.touch()
+    os.utime(fresh, (used, used))
+    with suppress(FileExistsError):
+        os.link(fresh, mark)
+    fresh.unlink()
 
 
 def _is_at(held: int, path: Path) -> bool:

@@ -33,6 +33,11 @@ def policy_with_seeds(policy: Policy, seeds: int | None, *, given: bool) -> Poli
             f"{asked.seeds} seeds need all documents, and `decide: score` leaves some out",
             hint="judge a recipe with decide: full or proven",
         )
+    if asked.proves_slices:
+        raise UsageError(
+            f"slices cannot be proven of {asked.seeds} trainings: their spread is in no slice's proof",
+            hint="judge the recipe with decide: full, leave the slices out, or take --seeds 1",
+        )
     if given:
         raise UsageError(
             f"the policy judges a recipe by {asked.seeds} trainings, and one model was given",
@@ -76,7 +81,7 @@ def _seed_run(run: Run, plan: Plan, number: int) -> tuple[Run, Plan, int]:
     folder.write_config(config)
     planned = replace(plan, config=config)
     folder.write_record(PLAN, planned)
-    return replace(run, config=config, folder=folder), planned, seed
+    return replace(run, config=config, folder=folder, seed=seed), planned, seed
 
 
 def _facts(run: Run, plan: Plan, facts: list[RunFacts], seeds: tuple[int, ...], shell: Shell) -> RunFacts:
@@ -91,4 +96,5 @@ def _facts(run: Run, plan: Plan, facts: list[RunFacts], seeds: tuple[int, ...], 
         config=replace(config, overrides=(*config.overrides, trained)),
         cost=sum_costs([each.cost for each in facts], shell.clock() - run.started),
         provenance=replace(first.provenance, warnings=tuple(heard)),
+        seed=None,
     )

@@ -9,6 +9,7 @@ from gate.errors import UsageError
 from gate.history import FOLDER, agreement, flip_rates, past_of, read_history, write_past
 from gate.records.history import PastVerdict
 from gate.report.history_table import agreement_text, history_json, history_text
+from gate.seeds import refuse_seed
 from gate.shell import Shell
 from gate.verdict import Result, Verdict
 
@@ -45,7 +46,9 @@ def said_of_audits(history: tuple[PastVerdict, ...]) -> str:
 
 
 def record_verdict(result: Result, run: Path, folder: Path | None, commit: str) -> Path:
-    """Add a run's verdict to a folder; the file. Raises `UsageError` for a run without a verdict."""
+    """Add a run's verdict to a folder; the file. Raises `UsageError` for a run without a verdict, and for one
+    training of a recipe."""
     if not isinstance(result, Verdict):
         raise UsageError(f"{run} ended without a verdict", hint="only verdicts make a history")
+    refuse_seed(result, run)
     return write_past(folder or FOLDER, past_of(result, commit))

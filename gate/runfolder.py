@@ -152,6 +152,13 @@ class RunFolder:
         self._keep_source(policy.path, POLICY)
         self.write_record(RESOLVED_POLICY, policy)
 
+    def take_policy(self, other: RunFolder) -> None:
+        """Keep the policy that `other` keeps, in the place of the own. Raises `StoreError`."""
+        for name in (POLICY, RESOLVED_POLICY):
+            content = other._read(name)
+            if content is not None:
+                self.write(name, content)
+
     def _keep_source(self, source: str, name: str, config: TrainingConfig | None = None) -> None:
         if source and Path(source).is_file():
             with disk_errors(f"read {source}"):

@@ -146,8 +146,9 @@ def make_schedule(
     judging = [rule for rule in policy.rules if rule.judges]
     asked: list[Question] = []
     whole: set[Key] = set()
-    # A rule over slices that a waiver skips is shown all the same, and that needs all documents.
-    for rule in (each for each in policy.rules if each.judges or each.slices):
+    # A rule over slices or against the champion that a waiver skips is shown all the same, and that needs
+    # all documents.
+    for rule in (each for each in policy.rules if each.judges or each.slices or each.reference == "champion"):
         series = series_of(rule, policy, infos, aggregations)
         question = ask(rule, series)
         if question is None:

@@ -13,13 +13,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gate.errors import UsageError
-from gate.records import Cost, Flip, Measurements, Policy, Provenance, RunFacts, SeedRun, TaskInfo
+from gate.records import Cost, Measurements, Policy, Provenance, RunFacts, SeedRun
 from gate.report import StoredVerdict
 from gate.runfolder import RUN, SEEDS, RunFolder
-from gate.shell import Shell
 from gate.verdict import Result, Verdict, judge, judge_recipe, mean_measurements
 
-Conclude = Callable[[Result, Sequence[Flip], Sequence[TaskInfo], RunFolder, Shell], Result]
 ReadChampion = Callable[[RunFolder], Measurements | None]
 
 
@@ -48,23 +46,27 @@ def is_recipe(folder: RunFolder) -> bool:
     return (folder.path / SEEDS).is_file()
 
 
+@dataclass(frozen=True, slots=True)
+class JudgedRecipe:
+    """What came of a recipe: its verdict over the mean of its trainings, and each one's own."""
+
+    verdict: Verdict
+    mean: Measurements
+    trained: tuple[tuple[RunFolder, Verdict, Measurements], ...]
+
+
 def judge_seeds(
-    folder: RunFolder,
-    policy: Policy,
-    facts: RunFacts,
-    shell: Shell,
-    conclude: Conclude,
-    read_champion: ReadChampion,
-) -> tuple[Verdict, Measurements]:
-    """Judge each training and write its report into its own folder; the recipe's verdict, still to be
-    written, and its measurements. `read_champion` gives a run's pairs with the champion.
+    folder: RunFolder, policy: Policy, facts: RunFacts, read_champion: ReadChampion
+) -> JudgedRecipe:
+    """Judge each training and the recipe; nothing is written, so all or none of it can be.
+
+    `read_champion` gives a run's pairs with the champion.
 
     Raises as `judge` does, and `StoreError` where a folder is damaged.
     """
     base = facts.base_digest or None
-    quiet = replace(shell, say=_nothing)
+    alone: list[tuple[RunFolder, Verdict, Measurements]] = []
     trained: list[tuple[SeedRun, Verdict]] = []
-    measured: list[Measurements] = []
     against: list[Measurements] = []
     for one in folder.read_record(SEEDS, Recipe).trained:
         own = RunFolder.open(folder.path / one.folder)
@@ -72,12 +74,11 @@ def judge_seeds(
         made = _under(policy, its)
         verdict = judge(found, policy, its.config, its.cost, made, expected_base=base, champion=champion)
         verdict = replace(verdict, seed=one.seed)
-        conclude(verdict, found.flips, found.tasks, own, quiet)
+        alone.append((own, verdict, found))
         trained.append((SeedRun(one.seed, found.tuned.digest, verdict.outcome, one.folder), verdict))
-        measured.append(found)
         against += [] if champion is None else [champion]
     name = facts.config.path if facts.config else folder.path.name
-    mean = mean_measurements(measured, name)
+    mean = mean_measurements([found for *_, found in alone], name)
     verdict = judge_recipe(
         trained,
         mean,
@@ -88,15 +89,11 @@ def judge_seeds(
         expected_base=base,
         champion=mean_measurements(against, name) if against else None,
     )
-    return verdict, mean
+    return JudgedRecipe(verdict, mean, tuple(alone))
 
 
 def _under(policy: Policy, facts: RunFacts) -> Provenance:
     return replace(facts.provenance, policy_path=policy.path, policy_digest=policy.digest)
-
-
-def _nothing(_text: str) -> None:
-    """A training's own report is in its folder; the recipe's is said."""
 
 
 def sum_costs(costs: Sequence[Cost], total_seconds: float) -> Cost:
@@ -135,6 +132,15 @@ def why_not_shipped(verdict: StoredVerdict, digest: str) -> str:
     if not any(one.digest == digest and one.outcome == "pass" for one in verdict.seeds):
         return f"the recipe passed, its seed {known.seed} alone did not: {known.outcome}"
     return ""
+
+
+def refuse_seed(result: Result, run: Path) -> None:
+    """Raise `UsageError` where a result is one training's of a recipe: alone it stands for nothing."""
+    if isinstance(result, Verdict) and result.seed is not None:
+        raise UsageError(
+            f"the verdict in {run} is of seed {result.seed} alone, one training of a recipe",
+            hint="name the recipe's run folder, the one that holds seeds.json",
+        )
 
 
 def to_promote(verdict: StoredVerdict, run: Path, seed: int | None) -> tuple[str, Path]:

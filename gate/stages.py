@@ -74,6 +74,7 @@ class Run:
     folder: RunFolder
     store: Store
     started: float
+    seed: int | None = None  # of one training of a recipe
 
 
 @dataclass(slots=True)
@@ -158,7 +159,7 @@ def measure_models(
         made = replace(made, warnings=(*plan.warnings, *heard))
     total = shell.clock() - run.started
     cost = cost_of(tuned, measured, total)
-    facts = RunFacts(config_ref(run, plan), cost, made, tuned.model.path, plan.base.digest)
+    facts = RunFacts(config_ref(run, plan), cost, made, tuned.model.path, plan.base.digest, run.seed)
     run.folder.write_record(RUN, facts)
     return facts
 

@@ -130,8 +130,8 @@ class Store(Vault):
 
     def keep(self, digest: str) -> None:
         """Mark a stored model as not to be collected; that is a use of its place. Raises `StoreError`."""
+        self.use()  # first, so that the mark is not set in a place that is being removed
         super().keep(digest)
-        self.use()
 
     def collect_unused(self, *, now: Callable[[], float] = time.time) -> tuple[str, ...]:
         """Remove the places of pull requests that nobody used for long, each in words; see `gate.places`.

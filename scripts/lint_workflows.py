@@ -75,18 +75,24 @@ def written(folder: Path) -> list[Path]:
     from gate.workflows import FORMS, Wishes, workflow_files
 
     action, image = f"owner/ftgate@{'0' * 40}", f"python:3.12@sha256:{'0' * 64}"
-    machines = {"hosted": ("ubuntu-24.04", "ubuntu-24.04"), "own": ("gpu", "clean")}
+    machines = {
+        "hosted": ("ubuntu-24.04", "ubuntu-24.04"),
+        "own": ("gpu", "clean"),
+        "lasting": ("gpu", "clean"),
+    }
     boxes = {"bare": "", "container": image}
     paths = []
     for form, machine, box in product(FORMS, machines, boxes):
         if box == "container" and form == "trusted":
             continue  # refused: there is one job
+        if machine == "lasting" and form == "forks":
+            continue  # refused: anybody's code would stay
         runs_on, judge_on = machines[machine]
         wishes = Wishes(
             form=form,
             runs_on=(runs_on,),
             judge_on=(judge_on,),
-            ephemeral=True,
+            ephemeral=machine != "lasting",
             container=boxes[box],
             action=action,
             schedule=True,

@@ -137,8 +137,17 @@ def _calibration(
         except (FileNotFoundError, Damaged, NewerSchema):
             pass
     calibration, scored = _measure(base, policy, plain, prepared, store, shell)
-    write_whole(file, seal_record(calibration, SCHEMA))
+    keep_finished(file, calibration)
     return calibration, scored
+
+
+def keep_finished(file: Path, calibration: Calibration) -> None:
+    """Keep a calibration, unless memory was short for a change: the next call tries that one again.
+
+    Raises `StoreError`.
+    """
+    if not calibration.left_out:
+        write_whole(file, seal_record(calibration, SCHEMA))
 
 
 def _key(base: ModelRef, policy: Policy, prepared: tuple[PreparedTask, ...], salt: bytes) -> str:

@@ -7,12 +7,13 @@ doubt everything is measured again.
 
 from __future__ import annotations
 
+import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
 
-from gate.changes import texts_of
+from gate.changes import dependencies, depends, texts_of
 from gate.ci.activity import NONE_CHANGED, concluded, find_activity
 from gate.ci.check import CiSetting, find_block, read_config
 from gate.ci.plan import CiOptions, CiPlan, make_plan, posting_of
@@ -81,6 +82,7 @@ def taken_over(
         return None
     carried = [ended for ended in map(watch.attach, changed) if ended is not None]
     if len(carried) < len(changed):
+        watch.show()
         return None
     begin(options.run_dir)
     write_posting(options.run_dir, posting_of(setting))
@@ -92,7 +94,8 @@ def taken_over(
 def seen_whole(change: ChangedConfig, setting: CiSetting) -> bool:
     """Whether the digest of a config's inputs says here all that its result depends on, and it may run.
 
-    What a config names outside of the checkout lies on the machine that trains, and may have changed there.
+    What a config names outside of the checkout lies on the machine that trains, and may have changed there;
+    likewise the policy's champion.
     Which base models are agreed to is no input of a result, and may have changed on the base ref.
     """
     try:
@@ -100,5 +103,18 @@ def seen_whole(change: ChangedConfig, setting: CiSetting) -> bool:
         config = read_config(change, trains=False)
     except ConfigErrors:
         return False
-    outside = any(text.startswith(("/", "~", "..", "file:")) for text in texts)
-    return not outside and find_block(change, config, setting) is None
+    champion = setting.policy.champion
+    named = [*texts, champion.name] if champion else texts
+    return not _reaches_outside(named, setting) and find_block(change, config, setting) is None
+
+
+def _reaches_outside(texts: Collection[str], setting: CiSetting) -> bool:
+    """Whether a text names what lies outside of the checkout: plainly, by way of `..`, or behind a link."""
+    meant = dependencies(texts, setting.links)
+    if any(text.startswith(("/", "~", "..", "file:")) for text in {*texts, *meant}):
+        return True
+    links = (path for path in setting.head_files if os.path.islink(path))
+    behind = {path for path in links if any(depends(name, path) for name in meant)}
+    root = os.path.realpath(".")
+    places = (os.path.realpath(name) for name in meant | behind if "\0" not in name)
+    return any(os.path.commonpath((root, place)) != root for place in places)

@@ -96,7 +96,7 @@ def has_ended(github: GitHub, run_id: int) -> bool:
     """Whether a workflow run is over, or deleted. Where GitHub does not say (a token without `actions: read`)
     it counts as on, and its silence decides."""
     try:
-        return github.run_status(run_id) == "completed"
+        return github.workflow_run(run_id).status == "completed"
     except NotFound:
         return True
     except GitHubError:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from gate import __version__
 from gate.changes import below, dependencies, depends, texts_of
+from gate.ci.champion import champion_content
 from gate.ci.refs import in_checkout
 from gate.configs import load_config
 from gate.errors import FAIL, ConfigErrors, GateError, Problem, as_gate_error
@@ -55,6 +56,7 @@ class CiSetting:
     judged: bool = False
     train_timeout: float | None = None  # seconds
     history: Path | None = None  # absolute; None: `.ftgate/history` of the base ref
+    run_id: int = 0  # the workflow run's, the same in all of its jobs
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +225,8 @@ def digest_inputs(change: ChangedConfig, setting: CiSetting) -> str:
     none for a judge on a clean machine.
 
     Two pushes with the same digest have the same result, so the second need not run. Data that git does not
-    track counts by size and time: in doubt it has changed.
+    track counts by size and time: in doubt it has changed. Where a champion's content is not known before it
+    is used, every workflow run has a digest of its own.
     """
     try:
         content = Path(change.path).read_bytes()
@@ -231,6 +234,7 @@ def digest_inputs(change: ChangedConfig, setting: CiSetting) -> str:
     except (GateError, OSError):
         content, texts = b"", ()  # running it says what is wrong with it
     named = dependencies(texts, setting.links)
+    champion = champion_content(setting.policy.champion, setting.base_tree)
     parts = {
         "ftgate": __version__,
         "form": setting.form,
@@ -239,6 +243,7 @@ def digest_inputs(change: ChangedConfig, setting: CiSetting) -> str:
         "tasks": sorted((path, setting.base_files.get(path, "")) for path in setting.policy_files),
         "data": _named_files(setting.head_files, named),
         "base": _named_files(setting.base_files, named),
+        "champion": ["run", setting.run_id] if champion is None else champion,
         "untracked": _untracked(named | {text for text in texts if text.startswith(("/", "~"))}, setting),
         "proposed": [[rule.rule, rule.margin] for rule in setting.proposed],
     }

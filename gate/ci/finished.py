@@ -18,6 +18,7 @@ from gate.github.token import Token
 from gate.records import ChangedConfig, CiRun, ConfigRun, Event
 from gate.repository import Repository
 from gate.runfolder import VERDICT
+from gate.seeds import refuse_seed
 from gate.shell import Shell
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ def _found(place: Path, target: Target, shell: Shell) -> tuple[CiRun, dict[str, 
 def _single(place: Path, target: Target, shell: Shell) -> tuple[CiRun, dict[str, View]]:
     """The run of one `ftgate check` as if `ftgate ci` had made it."""
     result, view = read_result(place / VERDICT), read_view(place)
+    refuse_seed(result, place)
     repository = target.repository or shell.environ.get("GITHUB_REPOSITORY") or Repository(Path()).remote()
     if not repository or not target.sha:
         raise UsageError(

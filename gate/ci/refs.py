@@ -94,8 +94,11 @@ def known_configs(files: Sequence[TreeFile], root: Path, checkout: Path) -> dict
 
 
 def in_checkout(text: str, checkout: Path) -> str:
-    """A path that is written in full as one in the checkout if it leads there; any other as it is."""
-    if not text.startswith(("/", "~", "..")):
+    """A path that is written in full as one in the checkout if it leads there; any other as it is.
+
+    A text with a NUL is no path.
+    """
+    if "\0" in text or not text.startswith(("/", "~", "..")):
         return text
     root = os.path.abspath(checkout)
     path = os.path.normpath(os.path.join(root, os.path.expanduser(text)))

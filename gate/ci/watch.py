@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
+from gate.changes import dependencies, texts_of
 from gate.ci.attach import (
     SILENT,
     Choice,
@@ -23,15 +24,18 @@ from gate.ci.attach import (
     verdict_of,
 )
 from gate.ci.check import Check, CiSetting, digest_inputs, folder_name
+from gate.ci.vouching import doubt_of, moved_since
 from gate.errors import GitHubError, Interrupted, StoreError
 from gate.github.api import CheckOutput, CheckRun, GitHub
 from gate.github.checkruns import RUNNING, CheckRunProgress, app_of, external_id, put_check
 from gate.github.checkruns import Check as CheckState
 from gate.progress import Progress
 from gate.records import ChangedConfig, ConfigRun, Event
+from gate.repository import Repository
 from gate.sealed import write_whole
 from gate.shell import Shell
 from gate.store import Store, store_root
+from gate.yamlfile import load_yaml
 
 if TYPE_CHECKING:
     from gate.pipeline import CheckOptions
@@ -128,9 +132,31 @@ class Watch:
             if self._stored(inputs):
                 return None
         verdict = verdict_of(seen.check) if seen else None
-        if seen is None or verdict is None:
+        if seen is None or verdict is None or self._doubts(path, seen, verdict[0]):
             return None
         return self._carried(ConfigRun(change, *verdict, folder_name(path), inputs), seen.check)
+
+    def _doubts(self, path: str, seen: Seen, outcome: Literal["pass", "fail"]) -> bool:
+        """Whether the run that a check run names may have found something else; then it says why."""
+        if self.github is None:
+            return True
+        doubt = doubt_of(
+            self.github,
+            self.event,
+            seen.run_id,
+            seen.check.sha,
+            outcome,
+            clock=self.shell.clock,
+            wait=self.wait,
+            patience=SILENT,
+        ) or moved_since(Repository(Path()), seen.check.sha, self.event.head_sha, path, self._named(path))
+        if doubt:
+            self.shell.warn(f"{path}: the verdict on {seen.check.sha} is not taken over: {doubt}")
+        return bool(doubt)
+
+    def _named(self, path: str) -> frozenset[str]:
+        """What a config may name in the repository."""
+        return dependencies(texts_of(load_yaml(Path(path), version="1.1").data), self.setting.links)
 
     def _carried(self, run: ConfigRun, check: CheckRun) -> ConfigRun:
         """The run with the report that its older run's check run shows."""

@@ -13,7 +13,7 @@ import numpy as np
 
 from gate.errors import ConfigErrors, Problem
 from gate.foresight.rule import BESIDE, Decides, Flips, RuleForesight, Sharpness, Sight, said_source
-from gate.foresight.slices import slices_sight
+from gate.foresight.slices import SlicesSight
 from gate.records import Policy, Rule, TaskInfo
 from gate.stats.power import family
 from gate.stats.sequential import Stratum
@@ -99,9 +99,10 @@ def warnings_of(
 ) -> tuple[str, ...]:
     """What to be warned of before anything is trained: a line a rule that cannot work, `most` of them.
 
-    Raises `ConfigErrors` where a rule cannot work at a flip rate that was measured.
+    Also at flip rates that were measured: these change from check to check, and a verdict is due all the
+    same. `ftgate plan` refuses there.
     """
-    problems = doubts_of(foresee(policy, tasks, known, brief=True), policy)
+    problems = problems_of(foresee(policy, tasks, known, brief=True), policy)
     said = [f"{each.key}: {each.message}; {each.hint}" for each in problems[:most]]
     if len(problems) > most:
         said.append(f"{len(problems) - most} more rules cannot be told from noise: see `ftgate plan`")
@@ -126,13 +127,15 @@ def _rule(
     total = sum(info.documents_total for info in measured)
     unit = measured[0].unit if measured else ""
     plain = RuleForesight(rule.id, rule.bound, rule.margin, unit, planned, total, flips)
-    note = _no_figures(rule, measured)
+    note = _no_figures(rule, policy, measured)
     if note:
         return replace(plain, note=note)
     beside = () if flips.known or brief else BESIDE
     if rule.slices is not None and measured:
-        sharpness, note = slices_sight(rule, policy, measured[0], (flips.rate, *beside))
-        return replace(plain, sharpness=sharpness, note=note)
+        parts = SlicesSight.of(rule, policy, measured[0])
+        sharpness = parts.at((flips.rate, *beside))
+        problem, hint = parts.cannot_work(flips, sharpness)
+        return replace(plain, sharpness=sharpness, note=parts.note, problem=problem, hint=hint)
     sight = Sight.of(rule, policy, strata_of(measured), judging)
     sharpness = tuple(sight.at(rate) for rate in (flips.rate, *beside))
     problem, hint = sight.cannot_work(flips, sharpness[0], planned)
@@ -149,13 +152,15 @@ def measured_tasks(rule: Rule, policy: Policy, infos: Mapping[str, TaskInfo]) ->
     return tuple(infos[name] for name in names if name in infos)
 
 
-def _no_figures(rule: Rule, measured: Sequence[TaskInfo]) -> str:
+def _no_figures(rule: Rule, policy: Policy, measured: Sequence[TaskInfo]) -> str:
     if rule.skipped and rule.waiver is not None:
         return f"skipped by a waiver until {rule.waiver.until}"
     if rule.margin is None:
         return "shown, not judged"
     if any(info.unit != FRACTION for info in measured):
         return "not right or wrong a document: no figures before it was measured"
+    if policy.seeds > 1:
+        return "the spread between trainings is unknown"
     return ""
 
 

@@ -73,6 +73,18 @@ class CheckRun:
     url: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class WorkflowRun:
+    """A workflow run. Nobody can write one: GitHub says what it ran, on which commit, and how it ended."""
+
+    id: int
+    status: str  # GitHub's word: "completed" however it ended
+    conclusion: str = ""  # GitHub's word, "" until completed
+    head_sha: str = ""
+    path: str = ""  # of the workflow's file
+    event: str = ""  # GitHub's name of what started it
+
+
 class GitHub(Protocol):
     """One repository of GitHub. Every method may raise `GitHubError` or one of its kin.
 
@@ -131,8 +143,8 @@ class GitHub(Protocol):
         """Update a check run; annotations are added to those that are there, 50 a request."""
         ...
 
-    def run_status(self, run_id: int) -> str:
-        """A workflow run's status in GitHub's words: "completed" however it ended. Raises `NotFound`."""
+    def workflow_run(self, run_id: int) -> WorkflowRun:
+        """A workflow run, its latest attempt. Raises `NotFound` for one that was deleted."""
         ...
 
     def cancel_run(self, run_id: int) -> None:

@@ -19,7 +19,15 @@ from github3.exceptions import GitHubException
 from github3.session import AppInstallationTokenAuth, GitHubSession
 
 from gate.errors import Forbidden, GitHubError, NotFound, Uncertain
-from gate.github.api import CheckOutput, CheckRun, CheckStatus, Comment, Conclusion, PullRequest
+from gate.github.api import (
+    CheckOutput,
+    CheckRun,
+    CheckStatus,
+    Comment,
+    Conclusion,
+    PullRequest,
+    WorkflowRun,
+)
 from gate.github.fields import (
     Entry,
     Unusable,
@@ -28,6 +36,7 @@ from gate.github.fields import (
     to_comment,
     to_login,
     to_pull_request,
+    to_workflow_run,
 )
 from gate.github.token import Token
 from gate.github.transport import Pace, PatientAdapter
@@ -189,10 +198,10 @@ class Client:
         with self._call(f"updating check run {check_run}", hint=CHECKING):
             return to_check_run(self._write("patch", self._at("check-runs", check_run), fields))
 
-    def run_status(self, run_id: int) -> str:
-        """A workflow run's status in GitHub's words. Raises `NotFound` for one that was deleted."""
+    def workflow_run(self, run_id: int) -> WorkflowRun:
+        """A workflow run, its latest attempt. Raises `NotFound` for one that was deleted."""
         with self._call(f"reading run {run_id}", hint=FOLLOWING):
-            return self._read(self._at("actions", "runs", run_id)).text("status")
+            return to_workflow_run(self._read(self._at("actions", "runs", run_id)))
 
     def cancel_run(self, run_id: int) -> None:
         """Cancel a workflow run; one that has ended is no error."""

@@ -60,6 +60,7 @@ def parse_event(environ: Mapping[str, str], payload: bytes) -> Event:
         "run_attempt": _number(environ, "GITHUB_RUN_ATTEMPT") or 1,
         "actor": environ.get("GITHUB_ACTOR", ""),
         "action": body.text("action"),
+        "workflow": environ.get("GITHUB_WORKFLOW_REF", ""),
     }
     read = {
         "pull_request": _pull_request,

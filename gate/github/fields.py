@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from gate.github.api import Annotation, CheckOutput, CheckRun, CheckStatus, Comment, PullRequest
+from gate.github.api import (
+    Annotation,
+    CheckOutput,
+    CheckRun,
+    CheckStatus,
+    Comment,
+    PullRequest,
+    WorkflowRun,
+)
 
 ANNOTATIONS_A_REQUEST = 50
 TITLE_CHARACTERS = 255  # of an annotation
@@ -101,6 +109,18 @@ def to_check_run(entry: Entry) -> CheckRun:
         summary=entry.text("output.summary", ""),
         text=entry.text("output.text", ""),
         url=entry.text("html_url", ""),
+    )
+
+
+def to_workflow_run(entry: Entry) -> WorkflowRun:
+    """A workflow run; what GitHub leaves out is empty, and so equal to nothing."""
+    return WorkflowRun(
+        id=entry.number("id"),
+        status=entry.text("status"),
+        conclusion=entry.text("conclusion", ""),
+        head_sha=entry.text("head_sha", ""),
+        path=entry.text("path", ""),
+        event=entry.text("event", ""),
     )
 
 

@@ -19,7 +19,9 @@ What no algorithm closes, as GitHub's comments have no compare-and-swap:
 - No check run (no `checks: write`, or a person's token): a newer text that was written over is known to
   nobody but its own publisher, so a stale one cannot restore it.
 
-A `concurrency` group a pull request leaves these to publishers outside of Actions and to killed jobs.
+In two jobs a `concurrency` group a pull request leaves these to publishers outside of Actions and to killed
+jobs. In form forks the group is a commit's, since a job that waits for approval holds it: publishers of two
+commits may meet.
 
 Whoever writes under our login (with Actions' own token: any job of the repository that may write) can
 forge both comment and check run; only an App of one's own closes that.

@@ -66,6 +66,13 @@ def _read(file: YamlFile, folder: Path, today: date, problems: list[Problem]) ->
     evaluation, trust = _evaluation(section), _trust(section)
     pull_request = read_pull_request(section, folder)
     rules, prices = apply_waivers(section, entries.rules, today), read_prices(section)
+    if (
+        deciding.decide == "proven"
+        and deciding.seeds > 1
+        and any(rule.judges and rule.slices for rule in rules)
+    ):
+        hint = "judge the recipe with `decide: full`, or leave out `slices` or `seeds`"
+        section.complain("seeds", "slices cannot be proven of several trainings", hint)
     if not problems and not any(rule.judges for rule in rules):
         hint = "add a `target`, a `general` task with `max_drop`, or a `text` corpus with `max_rise`"
         section.complain(None, "holds no rule that can fail", hint)

@@ -42,6 +42,7 @@ class Event:
     actor: str = ""
     config: str = ""  # named by a manual dispatch
     conclusion: str = ""  # of the run that a workflow_run follows
+    workflow: str = ""  # the running workflow: OWNER/NAME/PATH@REF
 
     @property
     def from_fork(self) -> bool:

@@ -175,3 +175,4 @@ class RunFacts:
     provenance: Provenance
     tuned_path: str = ""
     base_digest: str = ""  # of the base that was planned
+    seed: int | None = None  # of a training that is one of a recipe's: alone it lets nothing through

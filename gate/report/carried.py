@@ -25,14 +25,14 @@ _FROM = re.compile(r" \(carried over from [0-9a-f]{6}…\)$")
 _TITLE = 200  # characters
 
 _SPAN = re.compile(r"(?<!`)(`+)(?!`)(?:.*?[^`])\1(?!`)")
-_FENCE = re.compile(r"(`{3,})[^`]*")
-_FOLD = re.compile(r"</?(?:details|summary)>")
-_INLINE = re.compile(r"</?sub>|<br>")
+_FENCE = re.compile(r"(`{3,})(?:text|diff|sh)")  # others are drawn: a diagram or a formula, with links
+_FOLD = re.compile(r"</?details>|<summary>([^<]*)</summary>")  # indented, it may be a list's or code
+_SUB = re.compile(r"<sub>(.*?)</sub>")
 _HTML = re.compile(r"</?(?:details|summary)>|(?:</?sub>|<br>|\s)+$")  # where code is none until an empty line
 _CELL = re.compile(r"(?<!\\)\||\\\\\|")
 _BLANK = str.maketrans(dict.fromkeys("\n\u00a0", ""))
 _ACTS = re.compile(
-    r"[`<@\\&]|!\[|\][(:\[]|[a-z]+:/|www\.|mailto:|xmpp:|#[0-9]|\bgh-|^ {0,3}~~~", re.IGNORECASE
+    r"[`<@\\&$]|!\[|\][(:\[]|[a-z]+:/|www\.|mailto:|xmpp:|#[0-9]|\bgh-|~~~|\b[0-9a-f]{7,}\b", re.IGNORECASE
 )
 
 
@@ -73,7 +73,7 @@ def read_carried(
 def is_ours(text: str, runs: str) -> bool:
     """Whether Markdown holds no more than our templates write: all else in code, fences and folds closed."""
     link = (
-        re.compile(rf"\[[a-z.,’ ]{{1,60}}\]\({re.escape(runs)}[0-9]{{1,16}}(?:#artifacts)?\)")
+        re.compile(rf"(?<!!)\[[a-z.,’ ]{{1,60}}\]\({re.escape(runs)}[0-9]{{1,16}}(?:#artifacts)?\)")
         if runs
         else None
     )
@@ -86,9 +86,11 @@ def is_ours(text: str, runs: str) -> bool:
             fence = opens[1]
         else:
             raw = bool(line.strip()) and (raw or bool(_HTML.match(line.lstrip())))
-            folds += (line.count("<details>") - line.count("</details>")) if raw else 0
-            said = _FOLD.sub("", line) if raw else _without_code(line)
-            if _ACTS.search(_INLINE.sub("", link.sub("", said) if link else said)) or folds < 0:
+            fold = _FOLD.fullmatch(line)
+            folds += {"<details>": 1, "</details>": -1}.get(line, 0)
+            said = (fold[1] or "") if fold else line if raw else _without_code(line)
+            said = _SUB.sub(r"\1", link.sub("", said) if link else said).replace("<br>", "")
+            if _ACTS.search(said) or folds < 0:
                 return False
     return not fence and not folds and text.translate(_BLANK).isprintable()
 

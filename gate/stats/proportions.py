@@ -1,7 +1,7 @@
 """`decide: proven`: is the drop *on the population behind the benchmark* at most the margin? Fixed samples.
 
 Random are the documents: independent draws of the population (`noninferior_p`), or of its clusters
-(`cluster_bounds`). The error is that of claiming "the drop is below the margin" when it is at least the
+(`range_bounds`). The error is that of claiming "the drop is below the margin" when it is at least the
 margin: one-sided. All rules must be proven for a pass, so none is corrected (`gate.stats.multiple`).
 """
 
@@ -99,6 +99,25 @@ def cluster_bounds(values: Array, clusters: Sequence[str] | NDArray[np.int_], er
     below, above = (_hall(side * t, skew, sizes.size) for side in (1, -1))
     mean = moments.estimate
     return OneSided(mean, mean - spread * max(t, below), mean - spread * min(-t, above))
+
+
+def range_bounds(
+    values: Array, clusters: Sequence[str] | NDArray[np.int_], error: float, limits: tuple[float, float]
+) -> OneSided:
+    """`cluster_bounds`, each bound as if one more cluster had been drawn, of mean size and with all of it at
+    that end of `limits`, which no document's value can leave.
+
+    A large change that one document in n has is absent from a third of samples of n, which then show neither
+    a loss nor a spread. What was seen cannot bound it: the range must (Bahadur & Savage 1956, Annals of
+    Mathematical Statistics 27, 1115: without one no test about a mean holds its error). Raises
+    DegenerateData as `cluster_bounds` does; the further cluster is not counted there.
+    """
+    plain = cluster_bounds(values, clusters, error)
+    _, of = np.unique(np.asarray(clusters), return_inverse=True)
+    extra = max(1, round(values.size / (int(of.max()) + 1)))
+    more = np.append(of, np.full(extra, of.max() + 1))
+    below, above = (cluster_bounds(np.append(values, np.full(extra, end)), more, error) for end in limits)
+    return OneSided(plain.estimate, min(plain.low, below.low), max(plain.high, above.high))
 
 
 def _cluster_sums(values: Array, clusters: Sequence[str] | NDArray[np.int_]) -> tuple[Array, Array]:

@@ -15,21 +15,23 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from gate.stats.binary import tango, unvarying
+from gate.stats.betting import betting_bounds
+from gate.stats.binary import tango
 from gate.stats.distributions import binomial_half_cdf, normal_quantile
 from gate.stats.estimate import Array, Bounds, DegenerateData, Moments, check_level
 from gate.stats.means import ratio_moments, stratified_t
-from gate.stats.proportions import cluster_bounds, noninferior_p
+from gate.stats.proportions import noninferior_p, range_bounds
 
 QUARTERS = 4
 _REACH = 8  # standard deviations, beyond which a binomial weighs less than 1e-14
 
 
 def quarters(values: Sequence[int]) -> NDArray[np.int_]:
-    """The quarter (0 to 3) of each value by its rank; equal values share one, so quarters may be uneven."""
-    ordered = np.sort(np.asarray(values))
-    edges = [ordered[math.ceil(ordered.size * k / QUARTERS) - 1] for k in range(1, QUARTERS)]
-    return np.searchsorted(edges, np.asarray(values), side="left")
+    """The quarter (0 to 3) of each value by its rank; equal values rank in the order given, so that quarters
+    differ by one value at most."""
+    of = np.empty(len(values), np.int_)
+    of[np.argsort(np.asarray(values), kind="stable")] = np.arange(len(values)) * QUARTERS // len(values)
+    return of
 
 
 def part_bounds(
@@ -37,18 +39,19 @@ def part_bounds(
 ) -> tuple[Bounds, str]:
     """(mean loss with its interval, method): each end is wrong in at most `error` of samples.
 
-    Losses of -1, 0 and 1 of independent documents: Tango's score interval (1998). Else the cluster-robust one
-    with a further cluster (`_robust`), each document a cluster of its own where no clusters are given; where
-    that is not to be had (few clusters, few changes) a plain t. Tango's and the plain t are too bold in small
-    parts, so an end on the far side of 0 is moved to 0 unless the exact sign test (Dixon & Mood 1946, J. Am.
-    Stat. Assoc. 41, 557; for 0/1 data it is McNemar's) finds at `error` that more fell than rose, or the
-    other way round.
-    `limits` is what the mean cannot leave.
+    Losses of -1, 0 and 1 of independent documents: Tango's score interval (1998). Else, between `limits`
+    that no document's loss can leave, the cluster-robust interval with a further cluster or a bettor's
+    (`_in_range`), each document a cluster of its own where no clusters are given. Without limits the further
+    cluster is as far out as any that was seen, which does not hold the error where a rare change is larger;
+    and where that is not to be had (few clusters, few changes) a plain t. Tango's and the plain t are too
+    bold in small parts, so an end on the far side of 0 is moved to 0 unless the exact sign test (Dixon & Mood
+    1946, J. Am. Stat. Assoc. 41, 557; for 0/1 data it is McNemar's) finds at `error` that more fell than
+    rose, or the other way round.
     """
     check_level(1 - 2 * error)
     names = list(clusters) if clusters is not None else [str(at) for at in range(losses.size)]
     found, method = _interval(losses, names, error, limits, independent=clusters is None)
-    if method != _ROBUST:
+    if method in (_TANGO, _PLAIN):
         down, up = _signs(losses, names)
         low = found.low if binomial_half_cdf(up, down + up) <= error else min(found.low, 0.0)
         high = found.high if binomial_half_cdf(down, down + up) <= error else max(found.high, 0.0)
@@ -58,7 +61,7 @@ def part_bounds(
     return found, method
 
 
-_TANGO, _ROBUST, _PLAIN = "Tango score, sign test", "cluster-robust t", "t, sign test"
+_TANGO, _RANGE, _ROBUST, _PLAIN = "Tango score, sign test", "t or betting", "cluster-robust t", "t, sign test"
 
 
 def _interval(
@@ -68,38 +71,57 @@ def _interval(
     if independent and is_flips(losses):
         lost, won = int((losses > 0).sum()), int((losses < 0).sum())
         return tango(won, lost, losses.size, level), _TANGO
+    if limits is not None:
+        return _in_range(losses, names, error, limits), _RANGE
     try:
-        return _robust(losses, names, error), _ROBUST
+        return _robust(losses, names, error, None), _ROBUST
     except DegenerateData:
         sums, sizes = _sums(losses, names)
-    mean = float(losses.mean())
-    if limits is not None and np.ptp(losses) == 0:
-        return unvarying(mean, sizes.size, limits, level), _PLAIN
-    moments = ratio_moments(sums, sizes) if sizes.size > 1 else Moments(mean, 0.0, 1)
+    moments = ratio_moments(sums, sizes) if sizes.size > 1 else Moments(float(losses.mean()), 0.0, 1)
     return stratified_t([moments], [1.0], level), _PLAIN
 
 
-def _robust(losses: Array, names: list[str], error: float) -> Bounds:
-    """The cluster-robust bounds, each as if one more cluster had been drawn that changed the other way by as
-    much as any did: t is too bold where changes are skewed, as a rare large one is often not in it."""
-    sums, sizes = _sums(losses, names)
-    most, extra = float(np.abs(sums / sizes).max()), max(1, round(float(sizes.mean())))
-    cluster_bounds(losses, names, error)  # refuses what is too little; one more must not make it enough
-    one_more = [*names, *["\0one more"] * extra]
-    low = cluster_bounds(np.append(losses, np.full(extra, -most)), one_more, error).low
-    high = cluster_bounds(np.append(losses, np.full(extra, most)), one_more, error).high
-    mean = float(losses.mean())
-    return Bounds(mean, min(low, mean), max(high, mean))
+def _in_range(losses: Array, names: list[str], error: float, limits: tuple[float, float]) -> Bounds:
+    """The nearer of two ends with half of the error each: t sees more in large parts, betting in small ones
+    and where t says nothing (few clusters, few changes)."""
+    sure = betting_bounds(*_sums(losses, names), error / 2, limits)
+    try:
+        found = _robust(losses, names, error / 2, limits)
+    except DegenerateData:
+        return sure
+    return Bounds(sure.estimate, max(sure.low, found.low), min(sure.high, found.high))
 
 
-def part_proven(losses: Array, clusters: Sequence[str] | None, margin: float, error: float) -> bool:
-    """Whether the population's mean loss is proven to be at most `margin`, wrongly in at most `error`."""
+def _robust(losses: Array, names: list[str], error: float, limits: tuple[float, float] | None) -> Bounds:
+    """The cluster-robust bounds, each as if one more cluster had been drawn that changed as far as can be,
+    or as far as any did: t is too bold where changes are skewed, as a rare large one is often not in it."""
+    if limits is None:
+        sums, sizes = _sums(losses, names)
+        most = float(np.abs(sums / sizes).max())
+        limits = -most, most
+    found = range_bounds(losses, names, error, limits)
+    return Bounds(found.estimate, min(found.low, found.estimate), max(found.high, found.estimate))
+
+
+def part_proven(
+    losses: Array,
+    clusters: Sequence[str] | None,
+    margin: float,
+    error: float,
+    limits: tuple[float, float] | None,
+) -> bool:
+    """Whether the population's mean loss is proven to be at most `margin`, wrongly in at most `error`.
+
+    `limits` is what no document's loss can leave; without it nothing is proven (`range_bounds`).
+    """
+    if limits is None:
+        return False
     if clusters is None and is_flips(losses) and margin < 1:
         lost, won = int((losses > 0).sum()), int((losses < 0).sum())
         return noninferior_p(lost, won, losses.size, margin) <= error
     names = list(clusters) if clusters is not None else [str(at) for at in range(losses.size)]
     try:
-        return cluster_bounds(losses, names, error).high <= margin
+        return range_bounds(losses, names, error, limits).high <= margin
     except DegenerateData:
         return False
 

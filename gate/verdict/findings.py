@@ -57,7 +57,7 @@ def judge(
     findings = tuple(_finding(subject, policy, settled.get(subject.rule.id)) for subject in subjects)
     if policy.decide == "score" and not any(finding.outcome == "fail" for finding in findings):
         require_settled(findings, policy)
-    provenance = replace(provenance, warnings=(*provenance.warnings, *unneeded(findings)))
+    provenance = replace(provenance, warnings=(*provenance.warnings, *unneeded(findings, policy.decide)))
     reference = None if champion is None else champion.base
     models = measurements.base, measurements.tuned
     return Verdict(findings, *models, config, cost, provenance, champion=reference)

@@ -13,7 +13,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from gate.errors import MeasurementError
+from gate.errors import MeasurementError, UsageError
 from gate.records import (
     ConfigRef,
     Cost,
@@ -52,8 +52,14 @@ def judge_recipe(
     """The verdict about the mean over the trainings, each of which was judged by the same policy before.
 
     `mean` is `mean_measurements` of theirs, `champion` that of their pairs with the champion.
-    Raises as `judge` does.
+    Raises as `judge` does, and UsageError where slices must be proven: their drops move between
+    trainings, and a slice's proof knows the documents alone.
     """
+    if policy.proves_slices:
+        raise UsageError(
+            "slices cannot be proven of several trainings: their spread is in no slice's proof",
+            hint="judge the recipe with `decide: full`, or leave the slices out",
+        )
     runs = tuple(run for run, _ in trained)
     same = _same_models(runs)
     provenance = replace(provenance, warnings=(*provenance.warnings, *same))

@@ -135,14 +135,13 @@ class _Judged:
         changes = documents.tuned - documents.base
         losses, count = -changes if better else changes, changes.size
         clusters = None if documents.clusters is None else documents.clusters.tolist()
-        bounds, method = part_bounds(
-            losses, clusters, self.error, (-1.0, 1.0) if self.metric.is_fraction else None
-        )
+        limits = (-1.0, 1.0) if self.metric.is_fraction else None
+        bounds, method = part_bounds(losses, clusters, self.error, limits)
         ends = (-bounds.high, -bounds.low) if better else (bounds.low, bounds.high)
         proven = None
         if self.policy.decide == "proven" and self.rule.judges:
             # A pass needs the proof of all slices, so none is corrected (intersection-union).
-            proven = part_proven(losses, clusters, margin, 1 - self.policy.confidence)
+            proven = part_proven(losses, clusters, margin, 1 - self.policy.confidence, limits)
         found = Slice(
             name=group[0] if len(group) == 1 else "other",
             documents=count,
@@ -186,7 +185,8 @@ def _stored(metric: MeasuredMetric, leaf: PairedLeaf) -> tuple[str, ...]:
 
 
 def _lengths(metric: MeasuredMetric, labels: list[str]) -> list[str]:
-    """`41 to 87 characters`: the quarter of each document by the length of its prompt."""
+    """`41 to 87 characters`: the quarter of each document by the length of its prompt, equal ones in the
+    order of the documents. Quarters of the same lengths have their number in their names."""
     if not all(label.isdecimal() for label in labels):
         raise MeasurementError(f"{metric.task}: the length of a prompt is no number")
     lengths = np.array([int(label) for label in labels])
@@ -196,6 +196,8 @@ def _lengths(metric: MeasuredMetric, labels: list[str]) -> list[str]:
         for k in range(QUARTERS)
         if (of == k).any()
     }
+    named = Counter(names.values())
+    names = {k: name if named[name] == 1 else f"{name}, quarter {k + 1}" for k, name in names.items()}
     return [names[k] for k in of.tolist()]
 
 

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from gate.records import Finding
+from gate.records import Decide, Finding
 from gate.verdict.result import bound_holds
 from gate.verdict.slice_outcome import rule_outcome
 
 
-def unneeded(findings: Iterable[Finding]) -> tuple[str, ...]:
+def unneeded(findings: Iterable[Finding], decide: Decide) -> tuple[str, ...]:
     """A warning for each waiver that could go.
 
     Not where scoring stopped early: that the waiver's margin is settled says nothing about the rule's own.
+    Nor where a drop must be proven: that the number keeps the rule's own margin is no proof of it.
     """
-    return tuple(_said(finding) for finding in findings if not finding.early and _keeps_own(finding))
+    return tuple(
+        _said(finding)
+        for finding in findings
+        if not finding.early
+        and not (decide == "proven" and finding.bound == "max_drop")
+        and _keeps_own(finding)
+    )
 
 
 def _keeps_own(finding: Finding) -> bool:

@@ -24,13 +24,27 @@ FILES: dict[Form, dict[str, str]] = {
     "forks": {"forks-train.yml": "ftgate-train.yml", "forks-judge.yml": "ftgate-judge.yml"},
 }
 SCHEDULE = {"schedule.yml": "ftgate-schedule.yml"}
-HOSTED = re.compile(r"ubuntu-(?:latest|\d\d\.04)(?:-arm)?")  # GitHub's own: a new machine for each job
+# GitHub's own: a new machine for each job.
+HOSTED = re.compile(r"ubuntu-(?:latest|\d\d\.04)(?:-arm)?", re.ASCII)
+# Labels that GitHub itself gives to runners: they tell no two machines apart.
+GIVEN = frozenset(("self-hosted", "linux", "x64", "arm64", "arm"))
 DEFAULT_MACHINE = ("ubuntu-24.04",)
 
 _LABEL = re.compile(r"[\w.:/-][\w.:/ -]*")
 _ACTION = re.compile(r"[\w.-]+/[\w.-]+@(?:[0-9a-f]{40}|v\d+(?:\.\d+)*)")
 _HOLE = re.compile(r"\[\[([a-z-]+)\]\]")
 _LINES = re.compile(r"^( *)\[\[([a-z-]+)\]\]\n", re.MULTILINE)
+_NO_FORKS = """\
+# A skipped job would count as passed: a fork is refused by a step that fails.
+- name: A fork's code does not run on this machine
+  if: >-
+    github.event_name == 'pull_request' &&
+    github.event.pull_request.head.repo.full_name != github.repository
+  run: |
+    echo "::error title=ftgate::this form is for trusted authors; for forks see \
+ftgate init --github --form forks"
+    exit 1
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +82,23 @@ class Wishes:
     @property
     def hosted(self) -> bool:
         """Whether what trains is one of GitHub's own machines, without a GPU."""
-        return len(self.runs_on) == 1 and HOSTED.fullmatch(self.runs_on[0]) is not None
+        return _hosted(self.runs_on)
 
     @property
     def clean_judge(self) -> bool:
-        """Whether the judge runs where no pull request's code ever ran."""
-        return self.fresh or bool(self.judge_on and set(self.judge_on) != set(self.runs_on))
+        """Whether the judge runs where no pull request's code ever ran, as far as labels tell.
+
+        A job runs on any runner that has all its labels, whatever their case: where one job's are among the
+        other's, one machine may serve both. So may one that has all labels of two sets; that is not seen.
+        """
+        trains, judges = _own(self.runs_on), _own(self.judge_on)
+        apart = not (trains <= judges or judges <= trains)
+        return self.fresh or _hosted(self.judge_on) or apart
+
+    @property
+    def may_share(self) -> bool:
+        """Whether only the labels keep the judge off the machine that trains."""
+        return self.chosen == "two-jobs" and not (self.fresh or _hosted(self.judge_on))
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +137,7 @@ def write_workflows(folder: Path, wishes: Wishes) -> Written:
                 schedule=wishes.schedule,
                 container=bool(wishes.container) and not wishes.hosted,
                 lives_on=not wishes.container and not wishes.fresh,
+                may_share=wishes.may_share,
             ),
         ]
     )
@@ -127,6 +153,7 @@ def workflow_files(wishes: Wishes) -> tuple[WorkflowFile, ...]:
         "branch": json.dumps([wishes.branch]),
         "extras": f"extras: {' '.join(wishes.extras)}" if wishes.extras else "",
         "judge-on": _labels(wishes.judge_on or wishes.runs_on),
+        "no-forks": "" if wishes.chosen == "two-jobs" and wishes.fresh else _NO_FORKS,
         "python": json.dumps(wishes.python),
         "runs-on": _labels(wishes.runs_on),
         "train-container": job_lines(wishes.container, devices=not wishes.hosted) if wishes.container else "",
@@ -149,7 +176,17 @@ def _filled(template: str, values: dict[str, str]) -> str:
 
 
 def _labels(labels: Sequence[str]) -> str:
-    return labels[0] if len(labels) == 1 else json.dumps(list(labels))
+    """In quotes: a bare `null`, `2024.10` or `gpu: a` is no text to YAML."""
+    return json.dumps(labels[0] if len(labels) == 1 else list(labels))
+
+
+def _hosted(labels: Sequence[str]) -> bool:
+    return len(labels) == 1 and HOSTED.fullmatch(labels[0]) is not None
+
+
+def _own(labels: Sequence[str]) -> frozenset[str]:
+    """The labels that a team gave its machines, as GitHub compares them."""
+    return frozenset(label.casefold() for label in labels) - GIVEN
 
 
 def _check(wishes: Wishes) -> None:
@@ -161,6 +198,7 @@ def _check(wishes: Wishes) -> None:
     for label in (*wishes.runs_on, *wishes.judge_on):
         if not _LABEL.fullmatch(label):
             raise UsageError(f"{label!r} is no label of a runner")
+    _check_judge(wishes)
     if wishes.container:
         _check_container(wishes)
     if wishes.chosen == "forks" and not wishes.fresh:
@@ -168,11 +206,25 @@ def _check(wishes: Wishes) -> None:
             f"form forks: anybody's code would run, and stay, on {', '.join(wishes.runs_on)}",
             hint="use runners that serve one job and are thrown away, and say so with --ephemeral",
         )
-    if wishes.chosen == "two-jobs" and not wishes.clean_judge:
+
+
+def _check_judge(wishes: Wishes) -> None:
+    """Raise `UsageError` where two jobs are asked for, or another machine, and one may serve both."""
+    asked = wishes.form == "two-jobs" or (wishes.form is None and wishes.judge_on)
+    if not asked or wishes.clean_judge:
+        return
+    where = ", ".join(wishes.runs_on)
+    if wishes.judge_on:
         raise UsageError(
-            f"form two-jobs: pull requests' code ran where the judge would, on {', '.join(wishes.runs_on)}",
-            hint="another machine with --judge-on LABEL, or --ephemeral where each job gets a fresh one",
+            f"two-jobs: pull requests' code ran where the judge would: a runner with the labels {where} may "
+            f"get jobs for {', '.join(wishes.judge_on)}, or the other way round",
+            hint="each machine needs a label of its own (all have GitHub's self-hosted, linux, x64, and "
+            "upper case tells none apart); or --ephemeral where each job gets a fresh one",
         )
+    raise UsageError(
+        f"form two-jobs: pull requests' code ran where the judge would, on {where}",
+        hint="another machine with --judge-on LABEL, or --ephemeral where each job gets a fresh one",
+    )
 
 
 def _check_container(wishes: Wishes) -> None:
@@ -188,7 +240,7 @@ def _check_container(wishes: Wishes) -> None:
 def _write(path: Path, text: str) -> bool:
     """Whether the file was written; False where one exists, whatever it is."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        _make(path.parent)
         with path.open("x", encoding="utf-8") as file:
             file.write(text)
     except FileExistsError:
@@ -196,3 +248,11 @@ def _write(path: Path, text: str) -> bool:
     except OSError as error:
         raise StoreError(f"{path} cannot be written: {error.strerror}") from error
     return True
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        hint = "GitHub reads workflows from a folder of that name: move away what is there"
+        raise StoreError(f"{folder} is no folder", hint=hint) from error

@@ -21,7 +21,7 @@ REQUIRED_WORKFLOW = (
 )
 APPROVAL = (
     "public repository: Settings > Actions > General > require approval for all external contributors. "
-    "A fork can edit the workflow, and with it the step that refuses forks"
+    "A fork can edit the workflow: which machine its code runs on, and the step that refuses forks"
 )
 ENVIRONMENT = (
     "Settings > Environments > New environment `ftgate-judge` with required reviewers, for the default "
@@ -44,20 +44,25 @@ BETTER = {
     "trusted": "--judge-on LABEL, another machine, and --container IMAGE@sha256:DIGEST to train in",
     "two-jobs": "--container IMAGE@sha256:DIGEST to train in",
 }
+MAY_SHARE = (
+    "see that no runner has the labels of both jobs, `ftgate train` and `ftgate verdict`: one that has would "
+    "judge where pull requests' code ran, and ftgate sees labels, not machines"
+)
 TAG = "a tag can be moved: write the full commit behind `uses:` of ftgate"
 
 
 def what_to_click(
-    form: str, *, tag: bool, schedule: bool, container: bool, lives_on: bool
+    form: str, *, tag: bool, schedule: bool, container: bool, lives_on: bool, may_share: bool = False
 ) -> tuple[str, ...]:
     """The steps that no file can take, as lines of text, for a form of workflows.
 
     `container`: the training is in one, on a machine of your own; `lives_on`: it is in none, on a machine
-    that is not thrown away.
+    that is not thrown away; `may_share`: only labels keep the judge off the machine that trains.
     """
     steps = [COMMIT, f"{RULESET}: require the status check {CHECK[form]}", OWNERS]
     steps += [ENVIRONMENT, APP] if form == "forks" else [REQUIRED_WORKFLOW]
-    steps += [APPROVAL] if form == "trusted" else []
+    steps += [] if form == "forks" else [APPROVAL]
+    steps += [MAY_SHARE] if may_share else []
     steps += [CONTAINER] if container else []
     steps += [LIVES_ON.format(flags=BETTER[form])] if lives_on else []
     steps += [SCHEDULE] if schedule else []

@@ -70,9 +70,20 @@ def test_right_and_wrong_code(leaf):
         "with open('/proc/PARENT/environ') as file: file.read()",
         "with open('WORK/escaped', 'w') as file: file.write('x')",
         "import os; os.kill(PARENT, 0)",
+        "import os; assert os.listdir('/run')",
         "import ctypes; m = ctypes.CDLL(None).umount2(b'/dev/shm', 2); assert m == 0",
+        "import ctypes, os; m = ctypes.CDLL(None).umount2(b'/run', 2); assert m == 0 and os.listdir('/run')",
     ],
-    ids=["network", "environment", "parent's environment", "disk", "processes", "mounts"],
+    ids=[
+        "network",
+        "environment",
+        "parent's environment",
+        "disk",
+        "processes",
+        "services",
+        "mounts",
+        "hidden",
+    ],
 )
 def test_harm_is_out_of_reach(leaf, harm, tmp_path):
     """What the code tries raises, so that `answer` is never set; without the harm it is."""
@@ -82,7 +93,7 @@ def test_harm_is_out_of_reach(leaf, harm, tmp_path):
         code = harm.replace("PORT", str(server.getsockname()[1])).replace("PARENT", str(os.getpid()))
         code = code.replace("WORK", str(tmp_path))
         scope = {}
-        if "umount" not in harm:
+        if "umount" not in harm and ("/run" not in harm or os.listdir("/run")):
             exec(code.replace("escaped", "here"), scope)  # the harm is real: here it succeeds
         assert value(leaf, f"{code}\nanswer = 1") == 0.0
     assert not (tmp_path / "escaped").exists()

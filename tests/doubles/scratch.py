@@ -28,6 +28,7 @@ from gate.runfolder import RunFolder
 from gate.shell import Shell
 from gate.verdict import Failure, Result, Verdict
 
+WORKFLOW = ".github/workflows/ftgate.yml"
 CONFIG = "model_name_or_path: base\ndataset_name: data/train\nlearning_rate: 1.0e-3\n"
 POLICY = "version: 1\ninclude: [tasks]\ntarget: [{task: mine, min_gain: 0.1}]\n"
 FILES = {
@@ -119,6 +120,7 @@ def environment(folder: Path, name: str, payload: object, **variables: str) -> d
         "GITHUB_REPOSITORY": "acme/tunes",
         "GITHUB_RUN_ID": "100",
         "GITHUB_RUN_ATTEMPT": "1",
+        "GITHUB_WORKFLOW_REF": f"acme/tunes/{WORKFLOW}@refs/pull/7/merge",
         "GITHUB_OUTPUT": str(folder / "output"),
         "GITHUB_STEP_SUMMARY": str(folder / "summary"),
         "FTGATE_CACHE": str(folder / "cache"),

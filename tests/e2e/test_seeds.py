@@ -39,6 +39,9 @@ def test_a_recipe_of_two_seeds(repository: Any, settings: dict[str, Any], policy
     assert repository.ftgate("promote", "run", "shipped", "--seed", "43").returncode == 0
     assert repository.ftgate("verify", "run", "shipped", "--unsigned").returncode == 0
     assert repository.ftgate("verify", "run/seeds/43", "shipped", "--unsigned").returncode == 1
+    assert repository.ftgate("judge", "run/seeds/43").returncode == 0
+    assert repository.verdict("run/seeds/43")["seed"] == 43
+    assert repository.ftgate("verify", "run/seeds/43", "shipped", "--unsigned").returncode == 1
     again = repository.ftgate("judge", "run")
     assert again.returncode == 0
     assert repository.verdict()["findings"] == verdict["findings"]

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from gate.calibrate import Calibration, keep_finished
 from gate.calibrate.scoring import noise_of
 from gate.errors import MeasurementError
 from gate.foresight.noise import Noise
@@ -62,3 +64,13 @@ def test_one_document_has_no_standard_error() -> None:
     info = replace(INFO, leaves=(Leaf("x", 1, 1),))
     with pytest.raises(MeasurementError, match="the spread of one value is unknown"):
         noise_of("weights", info, [leaf("x", [1.0], [0.0])])
+
+
+def test_a_calibration_that_lacked_memory_is_not_finished(tmp_path: Path) -> None:
+    """It is not kept, so the next call tries what was left out; one that tried everything is kept."""
+    file = tmp_path / "calibration.json"
+    done = Calibration((("other order", "blocks reversed"),), (), ("other dtype: out of memory",))
+    keep_finished(file, done)
+    assert not file.exists()
+    keep_finished(file, replace(done, left_out=()))
+    assert file.is_file()

@@ -17,6 +17,7 @@ from gate.foresight import Flips, foresee
 from gate.policy import load_policy
 from gate.progress import SilentProgress
 from gate.records import (
+    Block,
     BlockResult,
     Champion,
     Cost,
@@ -29,10 +30,12 @@ from gate.records import (
     Rule,
     TaskInfo,
     TaskSpec,
+    Waiver,
 )
 from gate.report import SCHEMA_FILE, make_view
 from gate.report.document import encode_document
 from gate.report.environment import said_plain
+from gate.schedule import key_of, make_schedule
 from gate.shell import Shell
 from gate.store import Store
 from gate.verdict import Verdict, judge
@@ -127,6 +130,28 @@ def test_all_documents_are_scored_for_a_champion_rule() -> None:
     series = [Series(("general/x", "x", "acc", "none"), N, 1.0, "accuracy", True, "mean")]
     assert ask(FROM_BASE, series) is not None
     assert ask(FROM_CHAMPION, series) is None
+
+
+def test_a_champion_rule_that_a_waiver_skips_is_scored_in_full_too() -> None:
+    """It is shown all the same, so the run must not end with fewer documents than the champion has."""
+    waiver = Waiver("general/x/max_drop_from_champion", None, 0.01, "r", "2027-01-01")
+    policy = policy_of(FROM_BASE, replace(FROM_CHAMPION, waiver=waiver), decide="score")
+    ours = run_of("ours", 880)
+    key = key_of(ours.tasks[0], "x")
+    order = {key: tuple(Block("general/x", "x", k, (k,)) for k in range(N))}
+    schedule, standing = make_schedule(policy, ours.tasks, {key: "mean"}, order)
+    drawn = len(schedule.next_round(standing)[key])
+    (all_of,) = ours.measurements
+    seen = replace(
+        all_of,
+        numbers=all_of.numbers[:drawn],
+        hashes=all_of.hashes[:drawn],
+        base=all_of.base[:drawn],
+        tuned=all_of.tuned[:drawn],
+        rounds=(0,) * drawn,
+    )
+    pairs = pair_with_champion(replace(ours, measurements=(seen,)), run_of("champion", 900), policy)
+    assert sum(pairs.measurements[0].base) == 900
 
 
 def test_the_report_says_against_whom() -> None:

@@ -218,6 +218,15 @@ def test_what_has_no_figures_says_why() -> None:
     assert (found.judging, found.family) == (1, ())
 
 
+def test_of_several_trainings_no_figure_is_given() -> None:
+    """Whatever the documents alone would say: no problem, no family, and what is unknown is named."""
+    hopeless = Rule("general", "a", "max_drop", 0.001)
+    assert one(hopeless, 500).problem
+    found = one(hopeless, 500, seeds=2)
+    assert (found.sharpness, found.problem, found.note) == ((), "", "the spread between trainings is unknown")
+    assert seen_by(hopeless, sizes={"general/a": (500,)}, seeds=3).family == ()
+
+
 def test_a_waived_margin_is_what_is_foreseen() -> None:
     """The margin that will judge, not the rule's own."""
     waiver = Waiver("general/a/max_drop", 0.08, 0.01, "why", "2027-01-01")
@@ -238,12 +247,17 @@ def test_documents_are_expected_under_score_alone() -> None:
     assert seen_by(rule, sizes=sizes).expected_share == 0.5  # nothing asks for the other
 
 
-def known_or_not(known: dict[str, Flips], margin: float = 0.01) -> tuple[str, ...]:
-    """What is said before training of seven rules on 100 documents each."""
+def of_hundred(margin: float) -> tuple[Policy, tuple[TaskInfo, ...]]:
+    """Seven rules on 100 documents each."""
     rules = tuple(Rule("general", name, "max_drop", margin) for name in "abcdefg")
     specs = tuple(TaskSpec("general", name) for name in "abcdefg")
     infos = tuple(info_of(f"general/{name}", 100) for name in "abcdefg")
-    return warnings_of(Policy(rules, specs, path="p.yaml"), infos, known)
+    return Policy(rules, specs, path="p.yaml"), infos
+
+
+def known_or_not(known: dict[str, Flips], margin: float = 0.01) -> tuple[str, ...]:
+    """What is said of them before training."""
+    return warnings_of(*of_hundred(margin), known)
 
 
 def test_before_training_there_is_one_line_a_rule_and_no_wall() -> None:
@@ -258,12 +272,27 @@ def test_before_training_there_is_one_line_a_rule_and_no_wall() -> None:
 
 
 def test_a_rule_that_cannot_work_at_a_measured_rate_is_an_error() -> None:
-    """Before training as in `plan`: the one rule whose rate is known, and how it is."""
+    """In `plan`: the one rule whose rate is known, and how it is."""
+    policy, infos = of_hundred(0.01)
     with pytest.raises(ConfigErrors) as caught:
-        known_or_not({"general/b": Flips(0.2, True, "history", 3)})
+        doubts_of(foresee(policy, infos, {"general/b": Flips(0.2, True, "history", 3)}), policy)
     assert [each.key for each in caught.value.problems] == ["general/b/max_drop"]
     assert "with 20 % of answers changing (seen in 3 checks)" in caught.value.problems[0].message
-    assert len(known_or_not({"general/b": Flips(0.0001, True, "calibrate", 4)})) == 6
+    low = {"general/b": Flips(0.0001, True, "calibrate", 4)}
+    assert len(doubts_of(foresee(policy, infos, low), policy)) == 6
+
+
+@pytest.mark.parametrize("source", ["history", "calibrate"])
+def test_before_training_a_measured_rate_only_warns(source: Any) -> None:
+    """The first check of a model that passed makes its rate known: the same command passes again."""
+    assert known_or_not({}, margin=0.1) == ()
+    every = {f"general/{name}": Flips(0.5, True, source, 1) for name in "abcdefg"}
+    said = known_or_not(every, margin=0.1)
+    assert len(said) == 6
+    assert said[0].startswith("general/a/max_drop: max_drop 0.1 on 100 documents cannot be told from noise")
+    assert "with 50 % of answers changing" in said[0]
+    assert said[-1] == "2 more rules cannot be told from noise: see `ftgate plan`"
+    assert len(known_or_not({"general/b": Flips(0.0001, True, source, 4)})) == 6
 
 
 def test_brief_foresight_finds_the_same_problems() -> None:

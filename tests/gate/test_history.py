@@ -5,10 +5,13 @@ from __future__ import annotations
 import importlib.util
 import json
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from gate.history import (
     LARGEST,
@@ -106,6 +109,8 @@ def edited(**changes: object) -> bytes:
         encode_past(PAST).replace(b"pass", b"fail"),
         edited(outcome="great"),
         edited(created="yesterday"),
+        edited(created="0001-01-01T00:00:00+23:59"),
+        edited(created="9999-12-31T23:59:59-23:59"),
         edited(rules=[["general/x/max_drop", "accuracy", True, "a lot", 0, 0, None, "pass"]]),
         edited(rules=[["short"]]),
         edited(documents="many"),
@@ -122,6 +127,33 @@ def test_damaged_and_foreign_files_are_named_and_left_out(content: bytes, tmp_pa
     assert "odd.json is left out" in warned[0]
     with pytest.raises(Damaged):
         decode_past(content)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.builds(
+        lambda moment, sign, hours, minutes: f"{moment.isoformat()}{sign}{hours:02}:{minutes:02}",
+        st.sampled_from([datetime.min, datetime.max]) | st.datetimes(),
+        st.sampled_from("+-"),
+        st.integers(0, 24),
+        st.integers(0, 60),
+    )
+    | st.from_regex(
+        r"[0-9]{4}-?(W[0-9]{2}|[0-9]{2})-?[0-9]{1,2}[T ][0-9]{2}[0-9:.,Z+-]{0,12}", fullmatch=True
+    )
+    | st.text()
+)
+def test_no_date_is_more_than_damage(created: str) -> None:
+    """Whatever stands for a time is one, in UTC too, or the file is damaged: no check ends by it."""
+    content = edited(created=created)
+    try:
+        past = decode_past(content)
+    except Damaged:
+        return
+    moment = datetime.fromisoformat(past.created)
+    assert (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(
+        UTC
+    ).utcoffset() == timedelta()
 
 
 def test_a_later_schema_links_and_large_files_are_left_out(tmp_path: Path) -> None:
@@ -166,13 +198,27 @@ def test_audits_are_no_verdicts_of_their_own() -> None:
 
 def test_the_disagreement_rate_has_an_interval() -> None:
     """One of twenty: Wilson's interval of 5 %, beside the stated error; rules are counted apart."""
-    same = replace(PAST, audit=replace(AUDIT, full="pass", differing=()))
-    found = agreement([replace(PAST, audit=AUDIT), *[same] * 19, PAST])
+    same = replace(AUDIT, full="pass", differing=())
+    agreed = [replace(PAST, tuned=f"sha256:{number}", audit=same) for number in range(19)]
+    found = agreement([replace(PAST, audit=AUDIT), *agreed, PAST])
     assert found is not None
     assert (found.audits, found.differing, found.settled, found.rules_differing) == (20, 1, 80, 1)
     assert (found.bounds.low, found.bounds.high) == pytest.approx((0.0089, 0.2361), abs=1e-3)
     assert found.stated == 0.05
     assert agreement([PAST]) is None
+
+
+def test_a_verdict_that_is_audited_again_counts_once() -> None:
+    """By its latest audit; another model, policy or config is another verdict."""
+    same = replace(AUDIT, full="pass", differing=())
+    found = agreement([replace(PAST, audit=AUDIT), *[replace(PAST, audit=same)] * 29])
+    assert found is not None
+    assert (found.audits, found.differing) == (1, 0)
+    first = replace(PAST, audit=same)
+    others = replace(first, tuned="o"), replace(first, policy="o"), replace(first, config_digest="o")
+    found = agreement([first, *others, replace(PAST, audit=AUDIT)])
+    assert found is not None
+    assert (found.audits, found.differing) == (4, 1)
 
 
 def test_the_table_is_words_and_bars() -> None:

@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
+import fcntl
 import gc
 import multiprocessing
 import os
+import shutil
+import subprocess
+import sys
+import threading
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from scratch import verdict
 
+from gate.judging import promote_run, store_of
+from gate.models import digest_model
 from gate.pipeline import CheckOptions, begin
 from gate.places import DAY, UNUSED_DAYS, collect_unused, last_use, use
 from gate.progress import SilentProgress
+from gate.records import ModelRef, RunFacts
+from gate.report import render
+from gate.runfolder import RUN, RunFolder
 from gate.shell import Shell
 from gate.store import Store
 
 OLD = UNUSED_DAYS + 1
 HEAD = "e" * 40
+KILLED = 9
 
 
 def age(place: Path, days: float) -> None:
@@ -172,3 +186,181 @@ def test_a_place_that_cannot_be_written_to_is_read_all_the_same(tmp_path: Path) 
     """No mark, no error."""
     (tmp_path / "pulls").write_text("a file where the folder should be")
     assert use(tmp_path / "pulls/7") is None
+
+
+# ── A run's place, opened later ──────────────────────────────────────────────────────────────────
+
+
+def passed(tmp_path: Path) -> tuple[Path, Store, str]:
+    """The folder of a run for pull request 7 that passed, its place of the store, and its model's digest."""
+    files = tmp_path / "out"
+    files.mkdir()
+    (files / "config.json").write_text('{"model_type": "llama"}')
+    (files / "model.safetensors").write_bytes(b"weights")
+    store = Store(tmp_path / "store", pull=7)
+    model = store.put_model(ModelRef("out", str(files), digest_model(files)))
+    result = replace(verdict(), tuned=model)
+    folder = RunFolder.begin(tmp_path / "run")
+    facts = RunFacts(result.config, result.cost, result.provenance, tuned_path=model.path)
+    folder.write_record(RUN, facts)
+    folder.write_report(render(result, (), (), folder=folder.path))
+    return folder.path, store, model.digest
+
+
+def shell_at(root: Path, say: Callable[[str], None] = print) -> Shell:
+    return Shell({"FTGATE_CACHE": str(root)}, say, refuse, SilentProgress())
+
+
+def test_the_place_of_a_run_is_in_use_while_its_store_is_open(tmp_path: Path) -> None:
+    """For `keep`, `promote` and `audit`, which open it so, however old it is."""
+    run, mine, _ = passed(tmp_path)
+    store = store_of(run, shell_at(tmp_path / "store"))
+    age(mine.root, OLD)
+    assert Store(tmp_path / "store").collect_unused() == ()
+    del store
+    gc.collect()
+    assert len(Store(tmp_path / "store").collect_unused()) == 1
+
+
+def test_promote_uses_the_place_until_the_copy_is_made(tmp_path: Path) -> None:
+    """A clean-up at its very end still finds the place in use."""
+    run, mine, digest = passed(tmp_path)
+    gone: list[str] = []
+
+    def clean_up(_said: str) -> None:
+        age(mine.root, OLD)
+        gone.extend(Store(tmp_path / "store").collect_unused())
+
+    promote_run(run, tmp_path / "release", shell_at(tmp_path / "store", clean_up))
+    assert gone == []
+    assert mine.model_path(digest).is_dir()
+
+
+def test_keep_uses_the_place_before_it_marks_the_model(tmp_path: Path) -> None:
+    """A clean-up that comes while it waits to set its mark leaves the place, and the mark is set in it."""
+    _, mine, digest = passed(tmp_path)
+    mine.release(digest)
+    (mine.root / "used").touch()
+    age(mine.root, OLD)
+    keeper = threading.Thread(target=Store(tmp_path / "store", pull=7).keep, args=(digest,))
+    with open(mine.root / "kept/lock", "ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        keeper.start()
+        deadline = time.monotonic() + 2
+        while time.time() - last_use(mine.root) > DAY and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert Store(tmp_path / "store").collect_unused() == ()
+    keeper.join()
+    assert mine.kept() == {digest}
+
+
+# ── Places that would never go ───────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("marked", [True, False])
+def test_a_last_use_in_the_future_is_taken_as_now(tmp_path: Path, marked: bool) -> None:
+    """With a warning; from then on the place ages as any other."""
+    place = made(tmp_path, "pulls/7", -400, marked=marked)
+    said: list[str] = []
+    assert collect_unused(tmp_path, said.append) == ()
+    assert said == ["the last use of pulls/7 in the store lies 400 days ahead: taken as now"]
+    assert collect_unused(tmp_path, refuse) == ()
+    later = time.time() + OLD * DAY
+    assert collect_unused(tmp_path, refuse, now=lambda: later) == (f"pulls/7 (unused for {OLD} days)",)
+    assert not place.exists()
+
+
+def test_a_mark_that_leads_elsewhere_makes_no_file_there(tmp_path: Path) -> None:
+    """A pull request's code can plant it for whoever opens the place next."""
+    place = made(tmp_path, "pulls/7", 0, marked=False)
+    (place / "used").symlink_to(tmp_path / "made")
+    assert use(place) is None
+    assert not (tmp_path / "made").exists()
+
+
+def test_a_place_that_another_collector_removed_is_no_warning(tmp_path: Path) -> None:
+    """It went between the list and the look; the next one goes."""
+    places = [made(tmp_path, name, OLD) for name in ("pulls/7", "pulls/8")]
+
+    def now() -> float:
+        shutil.rmtree(places[0], ignore_errors=True)
+        return time.time()
+
+    assert collect_unused(tmp_path, refuse, now=now) == (f"pulls/8 (unused for {OLD} days)",)
+
+
+def test_a_mark_that_is_a_link_is_warned_about(tmp_path: Path) -> None:
+    """What it leads to is neither locked nor dated, and the place is not passed over in silence."""
+    outside = tmp_path / "outside"
+    outside.touch()
+    os.utime(outside, (0, 0))
+    for name, days in (("pulls/7", OLD), ("pulls/8", -400)):
+        place = made(tmp_path, name, OLD, marked=False)
+        (place / "used").symlink_to(outside)
+        age(place, days)
+    said: list[str] = []
+    assert collect_unused(tmp_path, said.append) == ()
+    assert [word.split()[:3] for word in said] == [["cannot", "remove", "pulls/7"], ["the", "last", "use"]]
+    assert outside.stat().st_mtime == 0
+
+
+@pytest.mark.parametrize("days", [2, -2])
+@pytest.mark.parametrize("kind", ["pulls", "judged"])
+def test_what_a_removal_left_that_broke_off_goes(tmp_path: Path, kind: str, days: float) -> None:
+    """Folders, files and links under a temporary name, beside the places; never what a link leads to."""
+    outside = made(tmp_path, "outside", OLD)
+    left = made(tmp_path, f"{kind}/.abc-1-1.tmp", days)
+    (tmp_path / kind / ".file.tmp").touch()
+    (tmp_path / kind / ".link.tmp").symlink_to(outside)
+    age(tmp_path / kind, days)
+    words = "left by a removal that broke off"
+    expected = tuple(f"{kind}/{name} ({words})" for name in (".abc-1-1.tmp", ".file.tmp", ".link.tmp"))
+    assert collect_unused(tmp_path, refuse) == expected
+    assert not left.exists()
+    assert list((tmp_path / kind).iterdir()) == []
+    assert (outside / "blocks/one").is_file()
+
+
+def test_a_removal_that_was_killed_is_finished_a_day_later(tmp_path: Path) -> None:
+    """Until then it may be another collector's that is still at it, however old the place was."""
+    place = made(tmp_path, "pulls/7", OLD)
+    killed = multiprocessing.get_context("spawn").Process(target=die_before_removing, args=(tmp_path,))
+    killed.start()
+    killed.join()
+    assert killed.exitcode == KILLED
+    (left,) = place.parent.iterdir()
+    assert left != place
+    assert collect_unused(tmp_path, refuse) == ()
+    later = time.time() + 2 * DAY
+    assert len(collect_unused(tmp_path, refuse, now=lambda: later)) == 1
+    assert not left.exists()
+
+
+def die_before_removing(root: Path) -> None:
+    sys.addaudithook(lambda event, _: os._exit(KILLED) if event == "shutil.rmtree" else None)
+    collect_unused(root, refuse)
+
+
+def test_a_place_deeper_than_python_goes_breaks_nothing(tmp_path: Path) -> None:
+    """It is removed or warned about, as this Python can; the next place goes."""
+    deep = made(tmp_path, "pulls/7", OLD)
+    made(tmp_path, "pulls/8", OLD)
+    here = os.open(deep / "blocks", os.O_RDONLY)
+    for _ in range(sys.getrecursionlimit()):
+        os.mkdir("d", dir_fd=here)
+        inner = os.open("d", os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = inner
+    os.close(here)
+    collector = multiprocessing.get_context("spawn").Process(target=collect_deep, args=(tmp_path,))
+    collector.start()
+    collector.join()
+    subprocess.run(["rm", "-rf", tmp_path / "pulls"], check=True)  # pytest could not
+    assert collector.exitcode == 0
+
+
+def collect_deep(root: Path) -> None:
+    said: list[str] = []
+    gone = collect_unused(root, said.append)
+    assert gone[-1] == f"pulls/8 (unused for {OLD} days)"
+    assert len(gone) + len(said) == 2

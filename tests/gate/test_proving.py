@@ -124,6 +124,33 @@ def test_clusters_that_move_together_prove_less() -> None:
     assert (alone.outcome, moved.outcome) == ("pass", "undecided")
 
 
+def graded(unit: str, seed: int) -> Verdict:
+    """Of 200 documents half gain two points and two, on average, are lost altogether: no drop, no gain."""
+    rng = np.random.default_rng([3, seed])
+    base, drawn = np.full(200, 0.98), rng.random(200)
+    base[drawn < 0.01] = 1.0
+    tuned = np.where(drawn < 0.01, 0.0, np.where(drawn < 0.51, 1.0, base))
+    leaf = replace(leaf_of("a", base, tuned), unit=unit)
+    run = run_of((leaf,))
+    return decided(replace(run, tasks=(replace(run.tasks[0], unit=unit),)), drop(0.0))
+
+
+def test_a_rare_loss_that_is_not_in_the_sample_is_reckoned_with() -> None:
+    """Graded values whose drop is the margin are "proven" below it in at most 5 % of samples."""
+    proven = sum(only(graded("fraction", seed)).proven is True for seed in range(100))
+    assert proven <= 5
+
+
+def test_a_metric_without_a_known_range_is_not_proven() -> None:
+    """Right or wrong as its values may look: a rare loss may have any size. The finding says so."""
+    run = run_of((leaf_of("a", *flips(1000, 0, 5)),))
+    info = replace(run.tasks[0], unit="points")
+    run = replace(run, tasks=(info,), measurements=(replace(run.measurements[0], unit="points"),))
+    finding = only(decided(run, drop(0.5)))
+    assert (finding.outcome, finding.proven) == ("undecided", False)
+    assert "no known range" in finding.note
+
+
 def test_groups_and_averages_are_proven_as_one_mean() -> None:
     """The bound is about the weighted mean: subtasks of unlike size count as the group counts them."""
     rng = np.random.default_rng(1)

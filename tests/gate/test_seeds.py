@@ -16,6 +16,7 @@ from gate.ci.record import read_result
 from gate.ci.train import train_config
 from gate.configs.seeds import seed_of, with_seed
 from gate.errors import ConfigErrors, MeasurementError, UsageError
+from gate.history import past_of
 from gate.keys import training_key
 from gate.policy import load_policy
 from gate.progress import SilentProgress
@@ -30,10 +31,12 @@ from gate.records import (
     Provenance,
     Rule,
     SeedRun,
+    Slices,
     TaskInfo,
     TaskSpec,
     TrainingConfig,
 )
+from gate.records.history import PastTask
 from gate.report import StoredVerdict, parse_document, render
 from gate.seeds import sum_costs, to_promote, why_not_shipped
 from gate.shell import Shell
@@ -87,6 +90,15 @@ def recipe_of(*lost: int, policy: Policy | None = None) -> tuple[Verdict, list[V
     ]
     mean = mean_measurements(runs, "sft.yaml")
     return judge_recipe(trained, mean, asked, None, Cost(), WHERE), own
+
+
+@pytest.mark.parametrize("lost", [(10, 10, 10), (0, 20, 40)])
+def test_a_recipe_leaves_no_flip_rate(lost: tuple[int, ...]) -> None:
+    """Its mean changes on every document that some training changed: three of 10 % each are no 30 %."""
+    recipe, own = recipe_of(*lost)
+    assert past_of(recipe).flips == ()
+    assert past_of(recipe).rules
+    assert [past_of(each).flips for each in own] == [(PastTask("general/a", n + 10, N),) for n in lost]
 
 
 # ── Numbers ──────────────────────────────────────────────────────────────────────────────────────
@@ -324,3 +336,29 @@ def test_one_training_says_that_its_variance_was_not_measured() -> None:
     report = render(judge(measured(20), policy_of(), None, Cost(), WHERE), (), ())
     for text in (report.html, report.comment):
         assert "training variance was not" in text
+
+
+# ── What no recipe proves ────────────────────────────────────────────────────────────────────────
+
+
+SLICED = Rule("general", "a", "max_drop", 0.1, slices=Slices("subtask"))
+
+
+def test_slices_are_not_proven_of_several_trainings(tmp_path: Path) -> None:
+    """How far trainings differ in a slice is in no slice's proof: refused by the policy, by `--seeds`, and by
+    the verdict, whoever asks; under `full`, or of one training, they are judged."""
+    path = tmp_path / "thresholds.yaml"
+    path.write_text(
+        "version: 1\ndecide: proven\nseeds: 3\n"
+        "general: {tasks: [{task: a, max_drop: 0.1, slices: {by: subtask, max_drop: 0.1}}]}\n"
+    )
+    with pytest.raises(ConfigErrors) as refused:
+        load_policy(path)
+    assert [(each.key, each.line) for each in refused.value.problems] == [("seeds", 3)]
+    proven = policy_of(SLICED, decide="proven")
+    with pytest.raises(UsageError, match="cannot be proven of 3 trainings"):
+        policy_with_seeds(proven, 3, given=False)
+    with pytest.raises(UsageError, match="cannot be proven"):
+        recipe_of(10, 12, policy=proven)
+    assert policy_with_seeds(proven, 1, given=False) == replace(proven, seeds=1)
+    assert policy_with_seeds(replace(proven, decide="full"), 3, given=False).seeds == 3

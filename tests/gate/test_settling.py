@@ -348,7 +348,7 @@ def test_claims_are_rarely_wrong() -> None:
     assert wrong <= 25  # of 300, 15 are expected at most; 26 have a chance below 1 %
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(st.sampled_from(sorted(SPOIL)), st.integers(0, 200))
 def test_no_corruption_of_what_was_drawn_passes(how: str, at: int) -> None:
     """A document lost, moved to another round or doubled, or rounds that are gone: never a verdict."""
@@ -360,7 +360,7 @@ def test_no_corruption_of_what_was_drawn_passes(how: str, at: int) -> None:
         judge(spoiled, policy, None, Cost(), where)
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(
     st.sampled_from(["min_gain", "min_score", "max_drop"]),
     st.floats(-0.2, 0.2),

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from gate.errors import ConfigErrors, MeasurementError
-from gate.foresight import foresee
+from gate.foresight import RuleForesight, foresee
 from gate.plan import build_plan
 from gate.policy import load_policy
 from gate.records import (
@@ -215,6 +215,21 @@ def test_slices_by_length_are_quarters() -> None:
     ]  # fmt: skip
     assert [each.documents for each in finding.slices] == [120] * 4
     assert finding.outcome == "fail"
+
+
+def test_quarters_of_one_length_are_four_slices() -> None:
+    """380 of 400 prompts are as long: four slices of 100, as `plan` counts them, each with its own name."""
+    lengths = [("30", 380, 0, 0), *[(str(31 + k), 1, 0, 0) for k in range(20)]]
+    run = run_of(leaf_of(lengths), slice_by="length")
+    finding = only(judged(run, rule_of(by="length")))
+    assert sorted((each.name, each.documents) for each in finding.slices) == [
+        ("30 to 30 characters, quarter 1", 100),
+        ("30 to 30 characters, quarter 2", 100),
+        ("30 to 30 characters, quarter 3", 100),
+        ("30 to 50 characters", 100),
+    ]
+    assert finding.outcome == "pass"
+    assert sorted(run.tasks[0].sizes("length").values()) == [100] * 4
 
 
 @pytest.mark.parametrize(("slice_by", "parts"), [("", None), ("topic", ()), ("subject", None)])
@@ -437,6 +452,31 @@ def test_slices_that_cannot_be_are_an_error_before_training(loaded: Load) -> Non
         (problem,) = refused.value.problems
         assert (problem.line, problem.key) == (6, RULE)
         assert "slices by subject are no two of 50 documents" in problem.message
+
+
+@pytest.mark.parametrize(
+    ("decide", "margin", "works"), [("proven", 0.1, False), ("proven", 0.3, True), ("full", 0.1, True)]
+)
+def test_plan_says_that_slices_cannot_be_proven(
+    loaded: Load, decide: Any, margin: float, works: bool
+) -> None:
+    """40 slices of 50 documents hardly ever prove 10 points, all of them at once; what it says would work,
+    does."""
+    policy = replace(loaded(POLICY), decide=decide)
+    info = found({f"subject {k}": 50 for k in range(40)})
+
+    def at(most: float) -> RuleForesight:
+        rules = (replace(policy.rules[1], margin=most),)
+        return foresee(replace(policy, rules=rules), (info,)).rules[0]
+
+    rule = at(margin)
+    assert (rule.problem == "") == works
+    if not works:
+        assert "40 slices by subject, the smallest of 50 documents, cannot be told from noise" in rule.problem
+        assert "leaves 100 % of harmless fine-tunes unproven" in rule.problem
+        said = float(rule.hint.removeprefix("use a max_drop of at least ").partition(",")[0])
+        assert at(said).problem == ""
+        assert at(said - 0.02).problem != ""
 
 
 def test_plan_says_what_slices_see(loaded: Load) -> None:

@@ -46,10 +46,11 @@ def test_every_document_is_in_one_part(sizes: dict[str, int], least: int) -> Non
     assert not small or len(groups) == 1
 
 
-def test_quarters_are_by_rank_and_equal_values_share_one() -> None:
-    """Eight values make pairs; ties go together, whatever that does to the sizes."""
+def test_quarters_are_by_rank_and_equal_values_in_their_order() -> None:
+    """Eight values make pairs; ties are parted where they stand, so that quarters are equal."""
     assert quarters([10, 20, 30, 40, 50, 60, 70, 80]).tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
-    assert quarters([7, 7, 7, 7, 7, 9, 9, 10]).tolist() == [0, 0, 0, 0, 0, 2, 2, 3]
+    assert quarters([9, 7, 7, 7, 7, 9, 7, 10]).tolist() == [2, 0, 0, 1, 1, 3, 2, 3]
+    assert np.bincount(quarters([30] * 380 + list(range(31, 51)))).tolist() == [100] * 4
     assert quarters([5]).tolist() == [0]
 
 
@@ -82,16 +83,19 @@ def test_documents_that_move_together_count_once() -> None:
 
 
 def test_graded_values_have_the_robust_interval_and_few_changes_the_sign_test() -> None:
-    """Below ten changed documents a t interval says too much; nine of nine fallen are beyond noise."""
+    """Ends that a known range holds; without one nine of nine fallen are beyond noise, by the sign test."""
     rng = np.random.default_rng(3)
     graded = rng.uniform(-0.2, 0.6, 80)
     bounds, method = part_bounds(graded, None, 0.001, LIMITS)
-    assert method == "cluster-robust t"
+    assert method == "t or betting"
+    assert part_bounds(graded, None, 0.001, None)[1] == "cluster-robust t"
     assert 0 < bounds.low < graded.mean() < bounds.high
     few = np.zeros(80)
     few[:4] = 0.5, 0.25, 0.125, 0.3
-    assert part_bounds(few, None, 0.05, LIMITS)[0].low <= 0
+    assert part_bounds(few, None, 0.05, None)[0].low <= 0
     few[:9] = 0.3
+    assert part_bounds(few, None, 0.05, None)[0].low > 0
+    few[:9] = 0.95
     assert part_bounds(few, None, 0.05, LIMITS)[0].low > 0
 
 
@@ -107,11 +111,54 @@ def test_a_part_without_any_spread_is_not_certain() -> None:
 
 def test_a_part_is_proven_by_the_exact_test_or_by_clusters() -> None:
     """No change on 100 documents proves 10 points and not 1; ten clusters prove nothing."""
-    assert part_proven(losses(0, 0, 100), None, 0.10, 0.05)
-    assert not part_proven(losses(0, 0, 100), None, 0.01, 0.05)
-    assert not part_proven(losses(5, 5, 100), [f"{k // 10}" for k in range(100)], 0.10, 0.05)
+    assert part_proven(losses(0, 0, 100), None, 0.10, 0.05, LIMITS)
+    assert not part_proven(losses(0, 0, 100), None, 0.01, 0.05, LIMITS)
+    assert not part_proven(losses(5, 5, 100), [f"{k // 10}" for k in range(100)], 0.10, 0.05, LIMITS)
     rng = np.random.default_rng(4)
-    assert part_proven(rng.normal(0, 0.1, 200), None, 0.05, 0.05)
+    assert part_proven(rng.normal(0, 0.1, 200), None, 0.05, 0.05, LIMITS)
+
+
+def test_without_a_range_nothing_is_proven() -> None:
+    """A rare loss may have any size there, whatever the documents that were seen say."""
+    rng = np.random.default_rng(4)
+    for values in (rng.normal(0, 0.1, 200), losses(0, 0, 100)):
+        assert not part_proven(values, None, 0.5, 0.05, None)
+
+
+def skewed(n: int, small: float, rare: float, share: float, rng: np.random.Generator) -> np.ndarray:
+    """Half of the documents change by `small`, a `share` of them by `rare` instead."""
+    drawn = rng.random(n)
+    return np.where(drawn < share, rare, np.where(drawn < share + 0.5, small, 0.0))
+
+
+@pytest.mark.parametrize(("n", "share", "margin"), [(50, 0.04, 0.03), (200, 0.01, 0.0)])
+def test_a_rare_loss_that_is_not_in_the_sample_is_reckoned_with(n: int, share: float, margin: float) -> None:
+    """Small gains of half the documents, rare whole losses, the drop on the margin: proven in at most 5 %."""
+    rng = np.random.default_rng([7, n])
+    samples = [skewed(n, -0.02, 1.0, share, rng) for _ in range(300)]
+    assert sum(part_proven(each, None, margin, 0.05, LIMITS) for each in samples) <= 15
+
+
+def test_a_rare_gain_that_is_not_in_the_sample_is_no_loss() -> None:
+    """Small losses of half the documents that rare whole gains outweigh: 20 of them are seldom blocked."""
+    rng, blocked = np.random.default_rng(8), 0
+    for _ in range(60):
+        parts = [skewed(50, 0.1, -1.0, 0.05, rng) for _ in range(20)]
+        blocked += any(
+            each.mean() > 0.05 and part_bounds(each, None, 0.05 / 20, LIMITS)[0].low > 0 for each in parts
+        )
+    assert blocked <= 3
+
+
+def test_a_collapse_of_graded_values_is_seen() -> None:
+    """30 points of a slice of 50 documents among 20, and 15 of one of 100."""
+    rng = np.random.default_rng(9)
+    for n, drop in ((50, 0.3), (100, 0.15)):
+        seen = sum(
+            part_bounds(rng.normal(drop, 0.15, n).clip(-1, 1), None, 0.05 / 20, LIMITS)[0].low > 0
+            for _ in range(40)
+        )
+        assert seen >= 36
 
 
 @pytest.mark.parametrize("drop", [0.0, 0.1, 0.2])

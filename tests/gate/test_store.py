@@ -523,7 +523,9 @@ def test_a_read_only_folder_is_told_and_can_still_be_read(tmp_path: Path) -> Non
             except StoreError as error:
                 print(error.message, "|", error.hint)
     """
-    closed = {path: path.stat().st_mode for path in tmp_path.parents if path.name.startswith("pytest-")}
+    closed = {
+        path: path.stat().st_mode for path in tmp_path.parents if path.name.startswith(("pytest-", "popen-"))
+    }
     for parent in closed:  # pytest's own folders are closed to others
         parent.chmod(0o755)
     try:

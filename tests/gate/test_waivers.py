@@ -193,8 +193,16 @@ def test_a_verdict_judges_by_the_waivers_margin(
 def test_an_early_stop_does_not_show_that_a_waiver_could_go() -> None:
     """A waiver's margin that was settled early says nothing about the rule's own."""
     finding = verdict_of(0, WAIVER, scored=50, total=100).findings[0]
-    assert len(unneeded([replace(finding, documents_planned=50)])) == 1
-    assert unneeded([replace(finding, documents_planned=100)]) == ()
+    assert len(unneeded([replace(finding, documents_planned=50)], "score")) == 1
+    assert unneeded([replace(finding, documents_planned=100)], "score") == ()
+
+
+@pytest.mark.parametrize("margin", [0.2, None])
+def test_a_number_within_the_margin_is_no_proof_that_a_waiver_could_go(margin: float | None) -> None:
+    """Under `proven` the rule's own margin would have to be proven: without the waiver this is undecided."""
+    finding = verdict_of(2, replace(WAIVER, margin=margin)).findings[0]
+    assert len(unneeded([finding], "full")) == 1
+    assert unneeded([finding], "proven") == ()
 
 
 def test_a_verdict_refuses_a_margin_that_no_waiver_gave() -> None:

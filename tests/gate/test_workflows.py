@@ -168,6 +168,66 @@ def test_publishing_is_serialised_and_never_cancelled() -> None:
         assert group["group"].startswith("ftgate-publish-")
 
 
+def test_a_commit_that_nobody_approves_holds_up_none_after_it() -> None:
+    """A job that waits for approval holds its concurrency group: in form forks it is the commit's own."""
+    group = written("forks")["ftgate-judge.yml"]["jobs"]["judge"]["concurrency"]["group"]
+    run = {"head_repository": {"id": 2}, "head_branch": "topic", "head_sha": "a" * 40}
+    groups = {
+        filled(group, {"github": {"event": {"workflow_run": {**run, **changed}}}})
+        for changed in ({}, {"head_sha": "b" * 40}, {"head_branch": "other"}, {"head_repository": {"id": 3}})
+    }
+    assert len(groups) == 4
+
+
+@pytest.mark.parametrize(
+    ("conclusion", "follows"),
+    [
+        *[(each, True) for each in ("success", "failure", "timed_out")],
+        *[(each, False) for each in ("action_required", "cancelled", "skipped", "startup_failure")],
+    ],
+)
+def test_nothing_is_told_of_a_run_that_trained_nothing(conclusion: str, follows: bool) -> None:
+    """A training that waits to be approved, was cancelled or never began is neither announced nor judged; one
+    that failed or took too long is."""
+    for name, job in written("forks")["ftgate-judge.yml"]["jobs"].items():
+        for event, expected in (("pull_request", follows), ("push", False)):
+            context = {"github": {"event": {"workflow_run": {"event": event, "conclusion": conclusion}}}}
+            assert condition(job["if"], context, {"success": lambda: True}) is expected, name
+
+
+NO_FORKS = "A fork's code does not run on this machine"
+
+
+@pytest.mark.parametrize(
+    ("form", "changed", "refused"),
+    [
+        ("trusted", {}, True),
+        ("trusted", {"runs_on": ("gpu",), "ephemeral": True}, True),
+        ("two-jobs", OWN, True),
+        ("two-jobs", {**OWN, "container": IMAGE}, True),
+        ("two-jobs", {**OWN, "ephemeral": True}, False),
+        ("two-jobs", {}, False),
+    ],
+)
+def test_no_forks_code_runs_on_a_machine_that_lives_on(
+    form: Form, changed: dict[str, Any], refused: bool
+) -> None:
+    """The first step of the job that trains fails for a fork's pull request, before its checkout."""
+    jobs = written(form, **changed)["ftgate.yml"]["jobs"]
+    first, second = jobs["train" if form == "two-jobs" else "verdict"]["steps"][:2]
+    assert (first.get("name") == NO_FORKS) is refused
+    if not refused:
+        return
+    assert first["run"].endswith("exit 1\n")
+    assert second["uses"].startswith("actions/checkout@")
+    for source, name, fails in (("else/r", "pull_request", True), ("o/r", "pull_request", False)):
+        pull = {"head": {"repo": {"full_name": source}}}
+        github = {"event_name": name, "repository": "o/r", "event": {"pull_request": pull}}
+        assert condition(first["if"], {"github": github}, {"success": lambda: True}) is fails
+    github = {"event_name": "push", "repository": "o/r", "event": {}}
+    assert not condition(first["if"], {"github": github}, {"success": lambda: True})
+
+
 def test_a_forks_measuring_waits_for_a_maintainer() -> None:
     """The judge's job needs an environment, names the commit, and checks out just that commit."""
     job = written("forks")["ftgate-judge.yml"]["jobs"]["judge"]
@@ -196,6 +256,15 @@ def test_labels_branch_and_python_are_put_in(form: Form) -> None:
     if form != "forks":
         assert load(files[0].text)["on"]["push"]["branches"] == ["trunk"]
     assert load(files[0].text)["on"]["pull_request"]["branches"] == ["trunk"]
+
+
+@pytest.mark.parametrize("label", ["null", "2024.10", "gpu: a", "gpu:", "- x", "yes", "0x1f", "-"])
+def test_a_label_is_text_to_yaml(label: str) -> None:
+    """Whatever it looks like: a null, a number, a mapping, a list."""
+    assert written("trusted", runs_on=(label,))["ftgate.yml"]["jobs"]["verdict"]["runs-on"] == label
+    several = {"runs_on": ("a", label), "judge_on": (label, "b"), "ephemeral": True}
+    jobs = written("two-jobs", **several)["ftgate.yml"]["jobs"]
+    assert (jobs["train"]["runs-on"], jobs["judge"]["runs-on"]) == (["a", label], [label, "b"])
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -234,9 +303,9 @@ def test_only_the_training_is_in_the_container(form: Form, file: str, changed: d
     options = container["options"].split()
     assert options[:2] == ["--user", "1001:65534"]
     assert options[-2:] == ["--gpus", "all"]
-    (step,) = [step for step in boxed[file]["jobs"]["train"]["steps"] if step["uses"] == ACTION]
+    (step,) = [step for step in boxed[file]["jobs"]["train"]["steps"] if step.get("uses") == ACTION]
     assert step["with"].pop("python-version", None) is None  # Python is the image's
-    (step,) = [step for step in bare[file]["jobs"]["train"]["steps"] if step["uses"] == ACTION]
+    (step,) = [step for step in bare[file]["jobs"]["train"]["steps"] if step.get("uses") == ACTION]
     assert step["with"].pop("python-version")
     assert boxed == bare
 
@@ -349,6 +418,26 @@ def test_the_last_words_advise_a_container(changed: dict[str, Any], words: str, 
     assert ("container" in said) == bool(words)
 
 
+@pytest.mark.parametrize(
+    ("changed", "fork", "shares"),
+    [
+        ({"form": "trusted"}, True, False),
+        ({}, True, False),
+        (OWN, True, True),
+        ({**OWN, "ephemeral": True}, True, False),
+        ({"runs_on": ("gpu",), "judge_on": ("ubuntu-24.04",)}, True, False),
+        ({"form": "forks"}, False, False),
+    ],
+)
+def test_the_last_words_name_what_no_file_can_close(
+    changed: dict[str, Any], fork: bool, shares: bool, tmp_path: Path
+) -> None:
+    """A fork may edit the workflow wherever its file is the pull request's; a machine may have all labels."""
+    said = " ".join(write_workflows(tmp_path, wishes(**changed)).message.split())
+    assert ("require approval for all external contributors" in said) is fork
+    assert ("no runner has the labels of both jobs" in said) is shares
+
+
 # ── What is refused, chosen, found ───────────────────────────────────────────────────────────────
 
 
@@ -361,6 +450,7 @@ def test_the_last_words_advise_a_container(changed: dict[str, Any], words: str, 
             {"form": "two-jobs", "runs_on": ("gpu",), "judge_on": ("gpu",)},
             "pull requests' code ran where the judge would",
         ),
+        ({"form": "forks", "runs_on": ("ubuntu-２４.04",)}, "anybody's code"),
         ({"action": "owner/ftgate"}, "OWNER/ftgate@COMMIT"),
         ({"action": "owner/ftgate@main"}, "OWNER/ftgate@COMMIT"),
         ({"action": f"owner/ftgate@{'a' * 40}\n      - run: evil"}, "OWNER/ftgate@COMMIT"),
@@ -372,6 +462,45 @@ def test_what_cannot_be_safe_is_refused(changed: dict[str, Any], words: str, tmp
     with pytest.raises(UsageError, match=re.escape(words)):
         write_workflows(tmp_path, wishes(**changed))
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("form", [None, "two-jobs"])
+@pytest.mark.parametrize(
+    ("trains", "judges"),
+    [
+        (("gpu",), ("GPU",)),
+        (("self-hosted", "gpu"), ("self-hosted",)),
+        (("self-hosted",), ("self-hosted", "linux")),
+        (("gpu",), ("gpu", "clean")),
+        (("gpu", "clean"), ("clean",)),
+        (("gpu",), ("self-hosted",)),
+        (("Self-Hosted",), ("clean",)),
+        (("gpu",), ("Linux", "X64")),
+    ],
+)
+def test_labels_that_one_machine_may_serve_are_refused(
+    trains: tuple[str, ...], judges: tuple[str, ...], form: Form | None, tmp_path: Path
+) -> None:
+    """A job goes to any runner that has its labels, in any case, and every runner has GitHub's: where one
+    job's labels are among the other's, the judge's machine may be the one that trained."""
+    with pytest.raises(UsageError, match="pull requests' code ran where the judge would"):
+        write_workflows(tmp_path, wishes(form, runs_on=trains, judge_on=judges))
+    assert list(tmp_path.iterdir()) == []
+    assert written("two-jobs", runs_on=trains, judge_on=judges, ephemeral=True)
+
+
+@pytest.mark.parametrize(
+    ("trains", "judges"),
+    [
+        (("self-hosted", "gpu"), ("self-hosted", "clean")),
+        (("self-hosted",), ("ubuntu-24.04",)),
+        (("gpu", "team"), ("team", "clean")),
+    ],
+)
+def test_labels_that_neither_job_shares_are_taken(trains: tuple[str, ...], judges: tuple[str, ...]) -> None:
+    """Each has a label that the other lacks, or the judge gets a new machine of GitHub's."""
+    assert wishes(runs_on=trains, judge_on=judges).chosen == "two-jobs"
+    assert workflow_files(wishes(runs_on=trains, judge_on=judges))
 
 
 @pytest.mark.parametrize(
@@ -406,6 +535,15 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / ".github").write_text("a file")
     with pytest.raises(StoreError, match="cannot be written"):
         write_workflows(tmp_path, wishes())
+
+
+def test_a_file_where_the_workflows_belong_is_no_workflow(tmp_path: Path) -> None:
+    """It is an error that says what is in the way, not a workflow that exists and is left."""
+    (tmp_path / ".github").mkdir()
+    (tmp_path / ".github" / "workflows").write_text("a file")
+    with pytest.raises(StoreError, match="workflows is no folder") as caught:
+        write_workflows(tmp_path, wishes())
+    assert "move away" in caught.value.hint
 
 
 def test_policy_and_workflows_together(tmp_path: Path) -> None:

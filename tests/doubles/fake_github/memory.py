@@ -17,7 +17,7 @@ from fake_github.state import (
     StoredPull,
 )
 from gate.errors import Forbidden, GitHubError, NotFound, TooLong
-from gate.github.api import CheckOutput, CheckRun, CheckStatus, Comment, Conclusion, PullRequest
+from gate.github.api import CheckOutput, CheckRun, CheckStatus, Comment, Conclusion, PullRequest, WorkflowRun
 
 Hook = Callable[[str], None]
 
@@ -126,9 +126,10 @@ class MemorySession:
                 check = self._state.update_check(self._who, check_run, {**ending, "output": part})
         return self._check(check)
 
-    def run_status(self, run_id: int) -> str:
-        with self._asking("run_status"):
-            return self._state.run(self._who, run_id)[0]
+    def workflow_run(self, run_id: int) -> WorkflowRun:
+        with self._asking("workflow_run"):
+            run = self._state.run(self._who, run_id)
+            return WorkflowRun(run_id, run.status, run.conclusion or "", run.head_sha, run.path, run.event)
 
     def cancel_run(self, run_id: int) -> None:
         with self._asking("cancel_run", gone=(409,)):

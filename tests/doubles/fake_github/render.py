@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from fake_github.state import Identity, Refused, StoredCheck, StoredComment, StoredPull
+from fake_github.state import Identity, Refused, StoredCheck, StoredComment, StoredPull, StoredRun
 
 EXAMPLES: dict[str, Any] = json.loads((Path(__file__).parent / "described/examples.json").read_bytes())
 
@@ -71,13 +71,16 @@ class Renderer:
             "pull_requests": [],
         }
 
-    def run(self, run_id: int, status: str, conclusion: str | None) -> dict[str, Any]:
+    def run(self, run_id: int, run: StoredRun) -> dict[str, Any]:
         """A workflow run."""
         return {
             **copy.deepcopy(EXAMPLES["workflow-run"]),
             "id": run_id,
-            "status": status,
-            "conclusion": conclusion,
+            "status": run.status,
+            "conclusion": run.conclusion,
+            "head_sha": run.head_sha,
+            "path": run.path,
+            "event": run.event,
             "url": f"{self._url}/actions/runs/{run_id}",
             "html_url": f"https://github.com/{self._repository}/actions/runs/{run_id}",
         }

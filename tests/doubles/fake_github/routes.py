@@ -98,7 +98,7 @@ def _edit_check(
 
 
 def _run(state: State, render: Renderer, who: Identity, request: Request, at: Mapping[str, str]) -> Answer:
-    return Answer(200, render.run(int(at["id"]), *state.run(who, int(at["id"]))))
+    return Answer(200, render.run(int(at["id"]), state.run(who, int(at["id"]))))
 
 
 def _cancel(state: State, render: Renderer, who: Identity, request: Request, at: Mapping[str, str]) -> Answer:
@@ -118,7 +118,7 @@ ROUTES: tuple[tuple[str, str, str, Handler], ...] = (
     ("GET", REPOSITORY + r"/commits/(?P<sha>[^/]+)/check-runs", "check_runs", _checks),
     ("POST", REPOSITORY + r"/check-runs", "create_check_run", _check),
     ("PATCH", REPOSITORY + r"/check-runs/(?P<id>\d+)", "update_check_run", _edit_check),
-    ("GET", REPOSITORY + r"/actions/runs/(?P<id>\d+)", "run_status", _run),
+    ("GET", REPOSITORY + r"/actions/runs/(?P<id>\d+)", "workflow_run", _run),
     ("POST", REPOSITORY + r"/actions/runs/(?P<id>\d+)/cancel", "cancel_run", _cancel),
 )
 

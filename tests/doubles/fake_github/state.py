@@ -94,6 +94,17 @@ class StoredCheck:
     completed: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class StoredRun:
+    """A workflow run as GitHub says it."""
+
+    status: str
+    conclusion: str | None
+    head_sha: str = "e" * 40
+    path: str = ".github/workflows/other.yml"
+    event: str = "push"
+
+
 class State:
     """One repository. All of it may be looked at; only the methods change it."""
 
@@ -104,7 +115,8 @@ class State:
         self.checks: dict[int, StoredCheck] = {}
         self.runs: dict[
             int, str
-        ] = {}  # a workflow run's id and its status: in_progress, completed, cancelled
+        ] = {}  # a workflow run's id and its status: in_progress, completed, failure, cancelled
+        self.about: dict[int, dict[str, str]] = {}  # a workflow run's id and its head_sha, path and event
         self.writes: list[str] = []  # every write that took effect, in order, e.g. "create_comment 1001"
         self._ids = 1000
         self._ticks = 0
@@ -130,10 +142,11 @@ class State:
         with self._lock:
             self.pulls[number] = replace(self.pulls[number], **fields)
 
-    def start_run(self, run_id: int, status: str = "in_progress") -> None:
-        """A workflow run that may be cancelled."""
+    def start_run(self, run_id: int, status: str = "in_progress", **about: str) -> None:
+        """A workflow run that may be cancelled; `about` gives its `head_sha`, `path` and `event`."""
         with self._lock:
             self.runs[run_id] = status
+            self.about[run_id] = {**self.about.get(run_id, {}), **about}
 
     # ── What GitHub is asked ─────────────────────────────────────────────────────────────────────
 
@@ -246,15 +259,15 @@ class State:
             self.writes.append(f"update_check_run {check_id}")
             return self.checks[check_id]
 
-    def run(self, who: Identity, run_id: int) -> tuple[str, str | None]:
-        """A workflow run's status and conclusion, as GitHub says them."""
+    def run(self, who: Identity, run_id: int) -> StoredRun:
+        """A workflow run as GitHub says it."""
         self._allowed(who, "read", "actions")
         with self._lock:
             if run_id not in self.runs:
                 raise Refused(404, "Not Found")
-            status = self.runs[run_id]
-        ended = {"completed": "success", "cancelled": "cancelled"}.get(status)
-        return ("completed", ended) if ended else (status, None)
+            status, about = self.runs[run_id], self.about.get(run_id, {})
+        ended = {"completed": "success", "failure": "failure", "cancelled": "cancelled"}.get(status)
+        return StoredRun("completed" if ended else status, ended, **about)
 
     def cancel_run(self, who: Identity, run_id: int) -> None:
         self._allowed(who, "write", "actions")
@@ -276,7 +289,10 @@ class State:
                 "pulls": [asdict(pull) for pull in self.pulls.values()],
                 "comments": [asdict(comment) for comment in self.comments.values()],
                 "checks": [asdict(check) for check in self.checks.values()],
-                "runs": [{"id": run_id, "status": status} for run_id, status in self.runs.items()],
+                "runs": [
+                    {"id": run_id, "status": status, "about": dict(self.about.get(run_id, {}))}
+                    for run_id, status in self.runs.items()
+                ],
                 "writes": list(self.writes),
                 "ids": self._ids,
                 "ticks": self._ticks,
@@ -295,6 +311,7 @@ class State:
                 for c in dumped.get("checks", ())
             }
             self.runs = {run["id"]: run["status"] for run in dumped.get("runs", ())}
+            self.about = {run["id"]: dict(run.get("about", {})) for run in dumped.get("runs", ())}
             self.writes = list(dumped.get("writes", ()))
             self._ids, self._ticks = dumped.get("ids", 1000), dumped.get("ticks", 0)
 

@@ -62,6 +62,7 @@ class Run:
 
     id: int
     attempt: int
+    path: str = ""  # of the workflow's file
     jobs: dict[str, JobRun] = field(default_factory=dict)
     artifacts: dict[str, Path] = field(default_factory=dict)
 
@@ -98,16 +99,18 @@ class Runner:
         _known(document, WORKFLOW_KEYS, "a workflow")
         if happening.name not in document["on"]:
             raise Unknown(f"{happening.name} does not start this workflow")
-        run = Run(run_id, attempt)
+        run = Run(run_id, attempt, f".github/workflows/{document['name'].replace(' ', '-')}.yml")
         self.runs[run_id] = run
-        self.server.state.start_run(run_id)
+        sha = happening.payload.get("pull_request", {}).get("head", {}).get("sha", happening.sha)
+        self.server.state.start_run(run_id, head_sha=sha, path=run.path, event=happening.name)
         for name, job in document["jobs"].items():
             _known(job, JOB_KEYS, f"the job {name}")
             default = document.get("permissions", {})
             self._job(run, name, {"permissions": default, **job}, happening)
         with self._lock:
             if self.server.state.runs[run_id] == "in_progress":
-                self.server.state.start_run(run_id, "completed")
+                failed = any(job.result == "failure" for job in run.jobs.values())
+                self.server.state.start_run(run_id, "failure" if failed else "completed")
         return run
 
     def _job(self, run: Run, name: str, job: dict[str, Any], happening: Happening) -> None:
@@ -172,6 +175,7 @@ class Runner:
             "GITHUB_RUN_ID": str(run.id),
             "GITHUB_SERVER_URL": "https://github.com",
             "GITHUB_SHA": happening.sha,
+            "GITHUB_WORKFLOW_REF": f"{self.repository}/{run.path}@{happening.ref}",
             "GITHUB_WORKSPACE": str(workspace),
             "RUNNER_OS": "Linux",
             "RUNNER_TEMP": str(held.temp),

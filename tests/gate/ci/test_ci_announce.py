@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import chdir
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,6 +15,7 @@ from scratch import (
     CONFIG,
     FILES,
     POLICY,
+    WORKFLOW,
     Scratch,
     StubCheck,
     environment,
@@ -25,10 +27,11 @@ from scratch import (
 from gate.ci.attach import POLL
 from gate.ci.plan import CiOptions
 from gate.ci.run import Effects, run_ci
+from gate.ci.vouching import is_same_workflow
 from gate.github.api import CheckOutput
 from gate.github.token import Token
 from gate.progress import SilentProgress
-from gate.records import Mode
+from gate.records import Event, Mode
 from gate.shell import Shell
 
 LORA = "configs/lora.yaml"
@@ -48,13 +51,17 @@ class Pushes:
         first: dict[str, str | None] = EDITED,
         gain: float = 0.2,
         modes: tuple[Mode, ...] = ("judge", "publish"),
+        links: Mapping[str, str] | None = None,
     ) -> None:
         self.folder = folder
         self.scratch = Scratch(folder / "repo")
         self.github = MemoryGitHub()
+        for name, target in (links or {}).items():
+            link = self.scratch.path / "data" / name
+            link.parent.mkdir(exist_ok=True)
+            link.symlink_to(target)
         self.first = self.head = self.scratch.commit(first)
         self.github.state.open_pull(7, self.first, self.scratch.base)
-        self.github.state.runs[90] = "completed"
         payload = pull_payload(self.scratch, self.first)
         hand_over(folder / "runner/handover", LORA, self.first)
         for mode in modes:
@@ -67,6 +74,12 @@ class Pushes:
                 options=CiOptions(mode=mode),
                 GITHUB_RUN_ID="90",
             ).code
+        self.started(90, "failure" if self.code else "completed")
+
+    def started(self, run_id: int, status: str = "completed", **about: str) -> None:
+        """A run of this workflow for the newest push, as GitHub knows it; `about` changes what it was."""
+        of = {"head_sha": self.head, "path": WORKFLOW, "event": "pull_request", **about}
+        self.github.state.start_run(run_id, status, **of)
 
     def push(self, files: dict[str, str | None]) -> dict[str, Any]:
         """A later push; its event's payload."""
@@ -178,9 +191,22 @@ def test_run_again_by_a_person_it_is_measured(tmp_path: Path) -> None:
     assert pushes.look("pull_request", pushes.push(README), GITHUB_RUN_ATTEMPT="2")[:2] == (1, "undecided")
 
 
-def test_what_lies_outside_of_the_checkout_is_measured(tmp_path: Path) -> None:
-    """Data of the training machine is not seen by the job that looks."""
-    pushes = Pushes(tmp_path, {LORA: CONFIG.replace("data/train", "/data/of/ours")})
+@pytest.mark.parametrize(
+    "named",
+    [
+        "/srv/ours",
+        "~/ours",
+        "../ours",
+        "data/../../ours.jsonl",
+        "data/linked/x.jsonl",
+        "data/l*",
+        "data/deep",
+    ],
+)
+def test_what_lies_outside_of_the_checkout_is_measured(tmp_path: Path, named: str) -> None:
+    """Data of the training machine is not seen by the job that looks: also by way of a tracked link."""
+    links = {"linked": "/srv/ours", "deep/er": "../../../ours.jsonl"}
+    pushes = Pushes(tmp_path, {LORA: CONFIG.replace("data/train", f"'{named}'")}, links=links)
     assert pushes.look("pull_request", pushes.push(README))[:2] == (1, "undecided")
 
 
@@ -210,14 +236,141 @@ def test_a_run_that_is_on_is_waited_for_and_seen_meanwhile(tmp_path: Path) -> No
     session = pushes.github.session()
     shown: list[dict[str, str | None]] = []
 
-    def wait(_seconds: float) -> None:
+    def wait(seconds: float) -> None:
+        if seconds < POLL:
+            return  # the publisher's own pauses are short
         shown.append(pushes.conclusions(pushes.head))
         output = CheckOutput("may merge: gained", "x")
         session.update_check_run(older.id, output, status="completed", conclusion="success")
+        if len(shown) == 3:  # what the run does after its verdict is waited for
+            pushes.github.state.runs[90] = "completed"
 
     assert pushes.look("pull_request", payload, wait)[:2] == (0, "pass")
     assert shown[0] == {f"ftgate: {LORA}": None}
-    assert pushes.github.state.runs[90] == "in_progress"
+    assert len(shown) == 3
+
+
+# ── Whose verdict it is ──────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("about", "why"),
+    [
+        ({"path": ".github/workflows/forger.yml"}, "was of this workflow"),
+        ({"path": f"{WORKFLOW}@x.yml"}, "was of this workflow"),
+        ({"head_sha": "9" * 40}, "was of another commit"),
+        ({"event": "workflow_dispatch"}, "was not of a pull request"),
+        ({"status": "failure"}, "ended otherwise"),
+        ({"status": "cancelled"}, "ended otherwise"),
+    ],
+    ids=["another workflow", "a file's name with an @", "another commit", "by hand", "red", "cancelled"],
+)
+def test_a_check_run_of_another_workflows_job_is_measured(
+    tmp_path: Path, about: dict[str, str], why: str
+) -> None:
+    """Any job with `checks: write` posts as our App: GitHub is asked what the run was that it names."""
+    pushes = Pushes(tmp_path)
+    payload = pushes.push(README)
+    pushes.started(90, **{"head_sha": pushes.first, **about})
+    code, outcome, said = pushes.look("pull_request", payload)
+    assert (code, outcome) == (1, "undecided")
+    assert any(why in line and LORA in line for line in said)
+    assert pushes.conclusions(pushes.head)[f"ftgate: {LORA}"] is None  # a newer push sees what is on
+    assert "success" not in pushes.conclusions(pushes.head).values()
+
+
+@pytest.mark.parametrize("trick", ["no run of this id", "a red run made green"])
+def test_a_forged_check_run_makes_nothing_green(tmp_path: Path, trick: str) -> None:
+    """The reviewer's own way in: the digest that the next push will have, an outcome at will."""
+    pushes = Pushes(tmp_path, gain=0.0)
+    payload = pushes.push(README)
+    inputs = pushes.check(pushes.first).external_id.partition("/")[0]
+    pushes.github.state.checks.clear()
+    pushes.github.session().create_check_run(
+        pushes.first, f"ftgate: {LORA}", CheckOutput("may merge: forged", "x"), status="completed",
+        conclusion="success", external_id=f"{inputs}/{89 if trick == 'no run of this id' else 90}/1",
+    )  # fmt: skip
+    assert pushes.look("pull_request", payload)[:2] == (1, "undecided")
+    assert "success" not in pushes.conclusions(pushes.head).values()
+
+
+FORGER = {WORKFLOW: "name: ftgate\n"}
+
+
+@pytest.mark.parametrize(
+    ("files", "why"),
+    [
+        ({LORA: CONFIG.replace("1.0e-3", "9.0e-3")}, f"{LORA} has changed since"),
+        ({"data/train/train.jsonl": "{}\n"}, "data/train/train.jsonl has changed since"),
+        ({"data/train/more.jsonl": "{}\n"}, "data/train/more.jsonl has changed since"),
+        (FORGER, f"{WORKFLOW} has changed since"),
+    ],
+)
+def test_a_forged_digest_beside_a_true_run_is_measured(
+    tmp_path: Path, files: dict[str, str | None], why: str
+) -> None:
+    """The digest of the next push, posted on a commit on which a run of ours did pass: git knows better."""
+    pushes = Pushes(tmp_path)
+    payload = pushes.push(files)
+    pushes.look("pull_request", payload, GITHUB_RUN_ID="95", RUN="before")
+    inputs = pushes.check(pushes.head).external_id.partition("/")[0]
+    pushes.github.state.checks.clear()
+    pushes.github.session().create_check_run(
+        pushes.first, f"ftgate: {LORA}", CheckOutput("may merge: forged", "x"), status="completed",
+        conclusion="success", external_id=f"{inputs}/90/1",
+    )  # fmt: skip
+    code, outcome, said = pushes.look("pull_request", payload, GITHUB_RUN_ID="96")
+    assert (code, outcome) == (1, "undecided")
+    assert any(why in line for line in said), said
+
+
+def test_a_commit_that_the_clone_does_not_hold_is_measured(tmp_path: Path) -> None:
+    """Its files cannot be compared."""
+    pushes = Pushes(tmp_path)
+    payload = pushes.push(README)
+    (gone,) = [each for each in pushes.github.state.checks.values() if each.name == f"ftgate: {LORA}"]
+    pushes.github.state.checks.clear()
+    pushes.github.session().create_check_run(
+        "9" * 40, gone.name, CheckOutput(gone.title or "", "x"), status="completed",
+        conclusion="success", external_id=gone.external_id,
+    )  # fmt: skip
+    pushes.started(90, head_sha="9" * 40)
+    code, outcome, said = pushes.look("pull_request", {**payload, "before": "9" * 40})
+    assert (code, outcome) == (1, "undecided")
+    assert any("does not hold that commit" in line for line in said)
+
+
+def test_without_the_workflows_name_nothing_is_taken_over(tmp_path: Path) -> None:
+    """What cannot be compared is measured."""
+    pushes = Pushes(tmp_path)
+    code, outcome, said = pushes.look("pull_request", pushes.push(README), GITHUB_WORKFLOW_REF="")
+    assert (code, outcome) == (1, "undecided")
+    assert any("GITHUB_WORKFLOW_REF" in line for line in said)
+
+
+REQUIRED = "acme/rules/.github/workflows/ftgate.yml@refs/heads/main"
+
+
+@pytest.mark.parametrize(
+    ("path", "running", "same"),
+    [
+        (WORKFLOW, f"acme/tunes/{WORKFLOW}@refs/pull/7/merge", True),
+        (f"{WORKFLOW}@main", f"acme/tunes/{WORKFLOW}@refs/pull/7/merge", True),
+        (f"acme/tunes/{WORKFLOW}@refs/pull/6/merge", f"acme/tunes/{WORKFLOW}@refs/pull/7/merge", True),
+        (f"{WORKFLOW}@refs/heads/x.yml", f"acme/tunes/{WORKFLOW}@refs/pull/7/merge", False),
+        (f"{WORKFLOW}x", f"acme/tunes/{WORKFLOW}@refs/pull/7/merge", False),
+        ("", f"acme/tunes/{WORKFLOW}@refs/pull/7/merge", False),
+        (REQUIRED, REQUIRED, True),
+        (WORKFLOW, REQUIRED, False),
+        (f"acme/tunes/{WORKFLOW}@refs/heads/main", REQUIRED, False),
+        (REQUIRED.replace("main", "other"), REQUIRED, False),
+        (REQUIRED, f"acme/tunes/{WORKFLOW}@refs/pull/7/merge", False),
+    ],
+)
+def test_which_path_is_this_workflows(path: str, running: str, same: bool) -> None:
+    """One of another repository only by its full name: a file of the same path may lie here too."""
+    event = Event("pull_request", "acme/tunes", "a" * 40, "b" * 40, workflow=running)
+    assert is_same_workflow(path, event) is same
 
 
 # ── A run that died, a run that is for nothing ───────────────────────────────────────────────────
@@ -267,8 +420,8 @@ def test_a_dead_runs_announcement_hides_no_verdict(tmp_path: Path) -> None:
     assert pushes.look("pull_request", payload, never, GITHUB_RUN_ID="92")[:2] == (0, "pass")
 
 
-def test_a_token_that_may_not_ask_waits_as_long_as_ever(tmp_path: Path) -> None:
-    """Without `actions: read` nobody is taken for dead at once."""
+def test_a_token_that_may_not_ask_waits_as_long_as_ever_and_takes_nothing_over(tmp_path: Path) -> None:
+    """Without `actions: read` nobody is taken for dead at once, nobody's verdict for proven; it says so."""
     pushes = Pushes(tmp_path)
     payload = pushes.push(README)
     older = pushes.on_again("completed")
@@ -277,11 +430,17 @@ def test_a_token_that_may_not_ask_waits_as_long_as_ever(tmp_path: Path) -> None:
     held = sessions.session(permissions=permissions)
     pushes.github = SimpleNamespace(state=sessions.state, session=lambda: held)  # type: ignore[assignment]
 
-    def wait(_seconds: float) -> None:
+    waits: list[float] = []
+
+    def wait(seconds: float) -> None:
+        waits.append(seconds)
         output = CheckOutput("may merge: gained", "x")
         held.update_check_run(older.id, output, status="completed", conclusion="success")
 
-    assert pushes.look("pull_request", payload, wait)[:2] == (0, "pass")
+    code, outcome, said = pushes.look("pull_request", payload, wait)
+    assert (code, outcome) == (1, "undecided")
+    assert POLL in waits
+    assert any("the job needs `permissions: {actions: read}`" in line for line in said)
 
 
 OTHER = {LORA: CONFIG.replace("1.0e-3", "3.0e-3")}
@@ -301,9 +460,12 @@ def test_the_announcement_cancels_a_run_about_other_inputs(
     def wait(_seconds: float) -> None:
         output = CheckOutput("may merge: gained", "x")
         pushes.github.session().update_check_run(older.id, output, status="completed", conclusion="success")
+        ended.append(pushes.github.state.runs[90])
+        pushes.github.state.runs[90] = "completed"
 
+    ended: list[str] = []
     pushes.look("pull_request", payload, wait)
-    assert pushes.github.state.runs[90] == left
+    assert (ended or [pushes.github.state.runs[90]])[0] == left
 
 
 def test_a_merge_group_cancels_nobody(tmp_path: Path) -> None:
@@ -359,6 +521,7 @@ def test_the_whole_report_is_carried_over(tmp_path: Path, gain: float) -> None:
     older = pushes.check(pushes.first)
     assert "target `mine`" in body(older)
     pushes.look("pull_request", pushes.push(README), RUN="one")
+    pushes.started(91, pushes.github.state.runs[90])
     newer = pushes.check(pushes.head)
     mark = f"**Carried over from `{pushes.first}`**"
     assert body(newer).startswith(mark)

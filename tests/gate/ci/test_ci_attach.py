@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from fake_github.memory import MemoryGitHub
-from scratch import CONFIG, FILES, Scratch, StubCheck, pull_payload, run_in
+from scratch import CONFIG, FILES, WORKFLOW, Scratch, StubCheck, pull_payload, run_in
 
 from gate.ci.attach import Seen, choose, outdated, verdict_of
 from gate.errors import GitHubError, TrainingError
@@ -105,7 +105,8 @@ class Two:
             stub=stub,
             GITHUB_RUN_ID="90",
         )
-        self.github.state.runs[90] = "completed"
+        status = "failure" if ended.code else "completed"
+        self.github.state.start_run(90, status, head_sha=self.first, path=WORKFLOW, event="pull_request")
         self.inputs = ended.run.runs[0].inputs
 
     def restart_first(self) -> int:
@@ -176,6 +177,21 @@ def test_a_readme_push_without_the_store_takes_the_verdict_over(
     assert "carried over" in comments[0]
 
 
+def test_a_run_that_does_not_end_after_its_verdict_is_not_taken_over(readme: Two) -> None:
+    """It is waited for half an hour at most; then the config is measured here, and why is said."""
+    forget_store(readme)
+    readme.github.state.runs[90] = "in_progress"
+    now = [0.0]
+
+    def wait(seconds: float) -> None:
+        now[0] += seconds
+
+    ended = readme.run_second(wait=wait, clock=lambda: now[0])
+    assert ended.stub.configs == [LORA]
+    assert 1_800 <= now[0] < 2_000
+    assert any("run 90 has not ended" in line for line in ended.warned)
+
+
 def test_an_error_is_not_taken_over(tmp_path: Path) -> None:
     """It may have been the machine's."""
     two = Two(tmp_path, {"README.md": "more\n"})
@@ -195,12 +211,13 @@ def test_a_readme_push_during_a_run_waits_for_it(readme: Two) -> None:
         if len(waits) == 3:
             output = CheckOutput("may merge: gained", "x")
             readme.github.session().update_check_run(check, output, status="completed", conclusion="success")
+            readme.github.state.runs[90] = "completed"
 
     ended = readme.run_second(wait=wait)
     assert ended.code == 0
     assert ended.stub.asked == []
     assert ended.run.runs[0].carried_from == readme.first
-    assert readme.github.state.runs[90] == "in_progress"
+    assert readme.github.state.writes.count("cancel_run 90") == 0
 
 
 def test_a_dead_run_is_not_waited_for_for_ever(readme: Two) -> None:

@@ -395,6 +395,29 @@ def test_merged_refs_clean_the_store_and_pull_requests_do_not(scratch: Scratch) 
     assert not old.exists()
 
 
+@pytest.mark.parametrize("mode", ["judge", "check", "train"])
+def test_the_judge_of_forks_cleans_its_store(scratch: Scratch, mode: Mode) -> None:
+    """No merged ref ever runs on its machine. Where a pull request's code runs, nothing is removed."""
+    old = scratch.path.parent / "runner/cache/v1/judged" / ("d" * 40)
+    old.mkdir(parents=True)
+    (old / "used").touch()
+    os.utime(old / "used", (0, 0))
+    head = scratch.commit({"README.md": "no config changed"})
+    github = github_with(scratch, head, head_repository="eve/tunes")
+    options = CiOptions(mode=mode)
+    ended = run_in(scratch, "workflow_run", follow(head), github=github.session(), options=options)
+    assert ended.code == 0
+    assert old.exists() == (mode != "judge")
+
+
+def test_a_text_with_a_nul_is_no_path(tmp_path: Path) -> None:
+    """A config that has one, in any place of the repository, does not break the other pull requests."""
+    odd = 'model_name_or_path: base\ndataset_name: "../a\\0b"\noutput_dir: out\n'
+    odds = {"elsewhere/odd.yaml": odd, "elsewhere/home.yaml": odd.replace("../", "~")}
+    scratch = Scratch(tmp_path / "repo", FILES | odds)
+    assert pull_request(scratch, scratch.commit(EDITED)).reasons == {LORA: "edited"}
+
+
 def test_a_first_push_and_a_schedule_measure_all(scratch: Scratch) -> None:
     """Where nothing is known of before, everything counts."""
     variables = {"GITHUB_SHA": scratch.base, "GITHUB_REF": "refs/heads/main"}

@@ -63,7 +63,7 @@ OPERATIONS = (
         "repeat",
         lambda gh, comment, check: gh.update_check_run(check, OUTPUT, status="in_progress"),
     ),
-    Operation("run_status", "read", lambda gh, comment, check: gh.run_status(RUN)),
+    Operation("workflow_run", "read", lambda gh, comment, check: gh.workflow_run(RUN)),
     Operation("cancel_run", "repeat", lambda gh, comment, check: gh.cancel_run(RUN)),
 )
 BY_NAME = {operation.name: operation for operation in OPERATIONS}
@@ -336,7 +336,7 @@ def test_a_planted_wrong_address_is_noticed(world: World, old: str, new: str) ->
         ("check_runs", "total_count", None),
         ("create_check_run", "status", "finished"),
         ("update_check_run", "app", {}),
-        ("run_status", "id", "5"),
+        ("workflow_run", "id", "5"),
     ],
 )
 def test_a_planted_wrong_answer_is_noticed(world: World, name: str, field: str, value: Any) -> None:
