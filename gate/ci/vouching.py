@@ -69,18 +69,25 @@ def contradiction(run: WorkflowRun, event: Event, sha: str, outcome: Literal["pa
     return ""
 
 
-def moved_since(repository: Repository, sha: str, head: str, config: str, named: Collection[str]) -> str:
+def moved_since(
+    repository: Repository, base: str, sha: str, head: str, config: str, named: Collection[str]
+) -> str:
     """What differs between two commits though a result is to be the same at both; "" for nothing.
 
     An external id says of which inputs a check run is, and is as easily forged: git is asked as well. What
-    lies in .github may be the workflow that made the check run, edited for one push and then put back.
+    lies in .github may be the workflow that made the check run, edited for one push and then put back, or
+    another that posts beside it: it has to be the base ref's at `sha` too.
     """
     try:
         if not repository.holds(sha):
             return "this clone does not hold that commit"
         changed = {name for file in repository.changed(sha, head) for name in file.names}
+        brought = {name for file in repository.changed(base, sha) for name in file.names}
     except GateError as error:
         return error.message
+    other = next((name for name in sorted(brought) if below(".github", name)), None)
+    if other is not None and other not in changed:
+        return f"{other} is not the base ref's"
     moved = (
         name
         for name in sorted(changed)
@@ -93,13 +100,15 @@ def moved_since(repository: Repository, sha: str, head: str, config: str, named:
 def is_same_workflow(path: str, event: Event) -> bool:
     """Whether the path that GitHub gives for a run is surely that of the workflow that runs now.
 
-    A workflow of this repository is named by its path, also followed by a ref; a required workflow of another
-    repository only in full, as the same path may lie here too. A file's name may hold an @, but ends in .yml.
+    A workflow that a pull request brings along is named by its path, also followed by a ref; a required
+    workflow, which is pinned to a ref, only in full, as the same path may lie in the pull request too. A
+    file's name may hold an @, but ends in .yml.
     """
     if path == event.workflow:
         return True
-    ours = event.workflow.partition("@refs/")[0]
-    if not ours.startswith(f"{event.repository}/"):
+    ours, _, ref = event.workflow.partition("@refs/")
+    brought = ref.startswith(("pull/", "heads/gh-readonly-queue/"))
+    if not brought or not ours.startswith(f"{event.repository}/"):
         return False
     full = path if path.startswith(f"{event.repository}/") else f"{event.repository}/{path}"
     return full == ours or (full.startswith(f"{ours}@") and not full.lower().endswith((".yml", ".yaml")))

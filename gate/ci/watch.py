@@ -140,6 +140,7 @@ class Watch:
         """Whether the run that a check run names may have found something else; then it says why."""
         if self.github is None:
             return True
+        event, clone = self.event, Repository(Path())
         doubt = doubt_of(
             self.github,
             self.event,
@@ -149,7 +150,7 @@ class Watch:
             clock=self.shell.clock,
             wait=self.wait,
             patience=SILENT,
-        ) or moved_since(Repository(Path()), seen.check.sha, self.event.head_sha, path, self._named(path))
+        ) or moved_since(clone, event.base_sha, seen.check.sha, event.head_sha, path, self._named(path))
         if doubt:
             self.shell.warn(f"{path}: the verdict on {seen.check.sha} is not taken over: {doubt}")
         return bool(doubt)

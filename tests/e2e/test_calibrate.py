@@ -102,19 +102,20 @@ def test_blocks_of_a_lost_calibration_are_taken_up(calibrated: tuple[Any, str, s
     assert "nothing was scored" in scored(again.stdout), again.stdout + again.stderr
 
 
-def test_a_rule_that_cannot_work_at_the_measured_rate_stops_plan_and_check(
+def test_a_rule_that_cannot_work_at_the_measured_rate_stops_plan_and_is_told_by_check(
     calibrated: tuple[Any, str, str],
 ) -> None:
-    """Exit code 2 with the rule's line, before anything is trained; both name where the rate comes from."""
+    """`plan` ends with exit code 2 and the rule's line; `check` warns of it and goes on."""
     repository, _, _ = calibrated
-    impossible = POLICY.replace("max_drop: 0.01", "max_drop: 0")
-    repository.write("zero.yaml", impossible)
-    for command in (["plan", "--base", "base"], ["check", "sft.yaml", "--run-dir", "zero"]):
-        done = repository.ftgate(*command, "--thresholds", "zero.yaml")
-        assert done.returncode == 2, done.stdout + done.stderr
-        assert "zero.yaml:6: general/adjunct_island/max_drop" in done.stderr
-        assert "(calibrated)" in done.stderr
-    assert not (repository.path / "zero/training").exists()
+    repository.write("zero.yaml", POLICY.replace("max_drop: 0.01", "max_drop: 0"))
+    planned = repository.ftgate("plan", "--base", "base", "--thresholds", "zero.yaml")
+    assert planned.returncode == 2, planned.stdout + planned.stderr
+    assert "zero.yaml:6: general/adjunct_island/max_drop" in planned.stderr
+    assert "(calibrated)" in planned.stderr
+    done = repository.ftgate("check", "sft.yaml", "--run-dir", "zero", "--thresholds", "zero.yaml")
+    assert done.returncode in (0, 1), done.stdout + done.stderr
+    warned = [line for line in done.stderr.splitlines() if line.startswith("warning:")]
+    assert any("general/adjunct_island/max_drop" in line and "(calibrated)" in line for line in warned)
 
 
 def test_a_check_compares_what_was_expected_with_what_was_seen(checked: Any) -> None:

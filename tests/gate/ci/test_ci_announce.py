@@ -324,6 +324,15 @@ def test_a_forged_digest_beside_a_true_run_is_measured(
     assert any(why in line for line in said), said
 
 
+@pytest.mark.parametrize("name", [WORKFLOW, ".github/workflows/evil.yml"])
+def test_a_pull_request_that_edits_workflows_is_measured_at_every_push(tmp_path: Path, name: str) -> None:
+    """What made the check run, or posted beside it, may be a workflow that the pull request keeps."""
+    pushes = Pushes(tmp_path, first={**EDITED, name: "name: mine\n"})
+    code, outcome, said = pushes.look("pull_request", pushes.push(README))
+    assert (code, outcome) == (1, "undecided")
+    assert any(f"{name} is not the base ref's" in line for line in said), said
+
+
 def test_a_commit_that_the_clone_does_not_hold_is_measured(tmp_path: Path) -> None:
     """Its files cannot be compared."""
     pushes = Pushes(tmp_path)
@@ -348,6 +357,7 @@ def test_without_the_workflows_name_nothing_is_taken_over(tmp_path: Path) -> Non
     assert any("GITHUB_WORKFLOW_REF" in line for line in said)
 
 
+PINNED = f"acme/tunes/{WORKFLOW}@refs/heads/main"  # a required workflow of the same repository
 REQUIRED = "acme/rules/.github/workflows/ftgate.yml@refs/heads/main"
 
 
@@ -361,6 +371,9 @@ REQUIRED = "acme/rules/.github/workflows/ftgate.yml@refs/heads/main"
         (f"{WORKFLOW}x", f"acme/tunes/{WORKFLOW}@refs/pull/7/merge", False),
         ("", f"acme/tunes/{WORKFLOW}@refs/pull/7/merge", False),
         (REQUIRED, REQUIRED, True),
+        (PINNED, PINNED, True),
+        (WORKFLOW, PINNED, False),
+        (f"acme/tunes/{WORKFLOW}@refs/pull/7/merge", PINNED, False),
         (WORKFLOW, REQUIRED, False),
         (f"acme/tunes/{WORKFLOW}@refs/heads/main", REQUIRED, False),
         (REQUIRED.replace("main", "other"), REQUIRED, False),
