@@ -153,6 +153,16 @@ def test_two_jobs_train_and_judge_whatever_has_no_verdict(outcome: str) -> None:
     assert jobs["judge"]["needs"] == ["look", "train"]
 
 
+def test_a_plan_without_attestations_makes_no_pass_red() -> None:
+    """In the required job the step that signs may fail; nothing else may."""
+    steps = written("two-jobs")["ftgate.yml"]["jobs"]["judge"]["steps"]
+    may_fail = [step["uses"].partition("@")[0] for step in steps if step.get("continue-on-error")]
+    assert "actions/attest-build-provenance" in may_fail
+    assert not [
+        step for step in steps if step.get("continue-on-error") and "publish" in str(step.get("with"))
+    ]
+
+
 def test_the_job_that_looks_runs_nothing_of_the_pull_request() -> None:
     """A checkout without credentials and one step of ours, which publishes: nothing is trained there."""
     steps = written("two-jobs")["ftgate.yml"]["jobs"]["look"]["steps"]
