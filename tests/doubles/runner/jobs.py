@@ -99,7 +99,7 @@ class Runner:
         _known(document, WORKFLOW_KEYS, "a workflow")
         if happening.name not in document["on"]:
             raise Unknown(f"{happening.name} does not start this workflow")
-        run = Run(run_id, attempt, f".github/workflows/{document['name'].replace(' ', '-')}.yml")
+        run = Run(run_id, attempt, f".github/workflows/{document.get('name', 'one').replace(' ', '-')}.yml")
         self.runs[run_id] = run
         sha = happening.payload.get("pull_request", {}).get("head", {}).get("sha", happening.sha)
         self.server.state.start_run(run_id, head_sha=sha, path=run.path, event=happening.name)
