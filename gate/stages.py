@@ -15,7 +15,7 @@ from gate.errors import UsageError
 from gate.flip_rates import compare_rates, flips_on
 from gate.history import FOLDER
 from gate.inputs import key_of_training, order_inputs, prove
-from gate.records import ConfigRef, Cost, Plan, Policy, RunFacts, TrainingConfig, TunedModel
+from gate.records import ConfigRef, Cost, Plan, Policy, Provenance, RunFacts, TrainingConfig, TunedModel
 from gate.runfolder import ENVIRONMENT, RUN, RunFolder
 from gate.scoring import ModelSession
 from gate.shell import Shell
@@ -125,10 +125,9 @@ def measure_models(
         heard.append(text)
         shell.warn(text)
 
-    inputs = order_inputs(plan, tuned.model)
+    aside, inputs = replace(shell, warn=warn), order_inputs(plan, tuned.model)
     session = ModelSession(plan.base, tuned.model, evaluation, run.policy.trust, bits)
     with run.options.at_policy(), session:
-        aside = replace(shell, warn=warn)
         measured = measure(tasks, session, run.store, evaluation, aside, run.policy, inputs)
         settings = session.settings
         known = flips_on(run.store, plan.base, plan.tasks, run.options.history or FOLDER)
@@ -148,20 +147,26 @@ def measure_models(
         flip_rates=compare_rates(known, measured.measurements),
     )
     if plan.champion is not None:
-        with run.options.at_policy():
-            took = measure_champion(run.folder, plan, tasks, measured.measurements, made, run.store, aside)
-        measured = replace(
-            measured,
-            seconds=measured.seconds + took.seconds,
-            blocks_scored=measured.blocks_scored + took.blocks_scored,
-            blocks_from_store=measured.blocks_from_store + took.blocks_from_store,
-        )
+        measured = with_champion(run, plan, tasks, measured, made, aside)
         made = replace(made, warnings=(*plan.warnings, *heard))
-    total = shell.clock() - run.started
-    cost = cost_of(tuned, measured, total)
+    cost = cost_of(tuned, measured, shell.clock() - run.started)
     facts = RunFacts(config_ref(run, plan), cost, made, tuned.model.path, plan.base.digest, run.seed)
     run.folder.write_record(RUN, facts)
     return facts
+
+
+def with_champion(
+    run: Run, plan: Plan, tasks: tuple[OpenTask, ...], measured: Measured, made: Provenance, shell: Shell
+) -> Measured:
+    """Measure the champion too, into the run's folder; what measuring took, with its part in it."""
+    with run.options.at_policy():
+        took = measure_champion(run.folder, plan, tasks, measured.measurements, made, run.store, shell)
+    return replace(
+        measured,
+        seconds=measured.seconds + took.seconds,
+        blocks_scored=measured.blocks_scored + took.blocks_scored,
+        blocks_from_store=measured.blocks_from_store + took.blocks_from_store,
+    )
 
 
 def config_ref(run: Run, plan: Plan) -> ConfigRef | None:

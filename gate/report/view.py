@@ -144,7 +144,6 @@ def make_view(
     rows = tuple(make_row(finding) for finding in findings)
     broken = _broken(flips, findings)
     target, worst = main_target(findings), worst_general(findings)
-    level = next((finding.interval.level for finding in findings if not finding.slices), 0.95)
     return View(
         outcome=result.outcome,
         label=LABELS[result.outcome],
@@ -170,13 +169,19 @@ def make_view(
         facts=tuple(_facts(result)),
         subject=result.config.path if result.config else result.tuned.name if result.tuned else "",
         method=result.config.method if result.config else "",
-        level=f"{100 * level:.10g} %",
+        level=_level(findings),
         folder=folder,
         device_seconds=result.cost.total_seconds * result.cost.devices,
         champion=result.champion.name if isinstance(result, Verdict) and result.champion else "",
         trainings=trainings_of(result, rows),
         paths=path_plots(sorted(rows, key=lambda row: severity(row.finding)), paths),
     )
+
+
+def _level(findings: Sequence[Finding]) -> str:
+    """The confidence of the intervals that stand beside numbers, in per cent."""
+    level = next((finding.interval.level for finding in findings if not finding.slices), 0.95)
+    return f"{100 * level:.10g} %"
 
 
 def _models(result: Verdict | Failure) -> Iterable[tuple[str, ModelRef]]:
