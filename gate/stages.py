@@ -126,10 +126,11 @@ def measure_models(
         shell.warn(text)
 
     aside, inputs = replace(shell, warn=warn), order_inputs(plan, tuned.model)
-    session = ModelSession(plan.base, tuned.model, evaluation, run.policy.trust, bits)
+    trust, believed = run.policy.trust, run.store.self_tests
+    session = ModelSession(plan.base, tuned.model, evaluation, trust, bits, believed)
     with run.options.at_policy(), session:
-        measured = measure(tasks, session, run.store, evaluation, aside, run.policy, inputs)
-        settings = session.settings
+        measured = measure(tasks, session, run.store, aside, run.policy, inputs)
+        settings, way, fallen = session.settings, session.way, session.fallen
         known = flips_on(run.store, plan.base, plan.tasks, run.options.history or FOLDER)
     run.folder.write_measurements(measured.measurements)
     run.folder.write_record(ENVIRONMENT, describe_environment(find_device(evaluation.device)))
@@ -137,7 +138,8 @@ def measure_models(
         run.policy,
         device=settings.device_name,
         dtype=settings.dtype,
-        scorer="lm-eval HF model",
+        scorer=way.name,
+        scorer_reason=fallen or "",
         quantization=settings.quantization,
         batch_size=evaluation.batch_size,
         salt=run.store.salt,

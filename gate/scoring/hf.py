@@ -18,7 +18,7 @@ from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 from transformers import LogitsProcessor, LogitsProcessorList
 
-from gate.errors import MeasurementError, OutOfMemory
+from gate.errors import GateError, MeasurementError, OutOfMemory
 from gate.records import Request, Response
 from gate.scoring.loading import Loaded, free
 from gate.scoring.settings import Settings
@@ -102,7 +102,7 @@ def answer(model: HarnessModel, requests: Sequence[Request], device_name: str) -
     for kind, ask in _ASK.items():
         places = [place for place, request in enumerate(requests) if request.kind == kind]
         if places:
-            with _renamed(model, device_name):
+            with renamed(f"batches of {model.batch_size}", device_name, "lm-eval"):
                 torch.manual_seed(SEED)
                 found = ask(model, [_instance(requests[place]) for place in places])
             answers.update(zip(places, found, strict=True))
@@ -145,26 +145,24 @@ _ASK: dict[str, Callable[[HarnessModel, list[Instance]], list[Response]]] = {
 
 
 @contextmanager
-def _renamed(model: HarnessModel, device_name: str) -> Iterator[None]:
-    """Our errors for torch's and lm-eval's."""
+def renamed(sizes: str, device_name: str, who: str) -> Iterator[None]:
+    """Our errors for torch's and those of `who` scores; `sizes` says how much at a time."""
     try:
         yield
-    except (MeasurementError, KeyboardInterrupt):
+    except (GateError, KeyboardInterrupt):
         raise
     except Exception as error:  # lm-eval asserts, and each architecture raises its own
-        if _is_out_of_memory(error):
+        if is_out_of_memory(error):
             error.__traceback__ = None  # its frames hold the tensors that did not fit
             free()
             raise OutOfMemory(
-                f"scoring in batches of {model.batch_size} does not fit into the memory of {device_name}",
+                f"scoring in {sizes} does not fit into the memory of {device_name}",
                 hint="lower `evaluation: {batch_size: ...}`",
             ) from error
-        raise MeasurementError(
-            f"lm-eval could not score a request: {type(error).__name__}: {error}"
-        ) from error
+        raise MeasurementError(f"{who} could not score a request: {type(error).__name__}: {error}") from error
 
 
-def _is_out_of_memory(error: Exception) -> bool:
+def is_out_of_memory(error: Exception) -> bool:
     told = str(error).lower()
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
         isinstance(error, RuntimeError) and ("can't allocate memory" in told or "out of memory" in told)

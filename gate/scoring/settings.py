@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import platform
 from collections import Counter
 from collections.abc import Mapping
@@ -9,13 +11,14 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from gate.errors import InfrastructureError, ModelError
+from gate.errors import InfrastructureError, ModelError, UsageError
 from gate.models import read_header, read_json, weight_files
 from gate.records import Evaluation, ModelRef
+from gate.scoring.way import KEYS, VERSIONS, Way, pack_that_fits
 
-SCORER = "lm-eval-hf"
-SCORER_VERSION = "1"  # raised whenever the same inputs would give other numbers
 DTYPES = {"F32": "float32", "BF16": "bfloat16", "F16": "float16"}
+CPU_PACK = 2048  # tokens; larger ones gain nothing there, and their masks cost
+SHARE = 0.4  # of a GPU's memory beside the weights that a pack may take
 LENGTH_KEYS = ("n_positions", "max_position_embeddings", "n_ctx")  # lm-eval's, in its order
 
 
@@ -28,6 +31,7 @@ class Settings:
     device_name: str
     quantization: str  # none, nf4, int8
     max_length: int | None  # tokens; None where the config does not say and the tokenizer decides
+    spread: int = 1  # devices that one model lies on
 
 
 def resolve(base: ModelRef, evaluation: Evaluation, training_bits: int | None) -> Settings:
@@ -57,26 +61,70 @@ def text_config(path: Path) -> Mapping[str, object]:
     return {**config, **text} if isinstance(text, dict) else config
 
 
-def identity(
-    model: ModelRef, base: ModelRef | None, settings: Settings, batch_size: int
-) -> Mapping[str, str]:
+def first_way(base: ModelRef, evaluation: Evaluation, settings: Settings) -> Way:
+    """How both models are asked unless something speaks against it: the policy's scorer, sizes by the shape.
+
+    Raises UsageError where the policy wants vLLM and it is not installed.
+    """
+    if evaluation.scorer == "vllm":
+        require_vllm()
+        return Way("vllm", evaluation.batch_size)
+    if evaluation.scorer == "hf":
+        return Way("hf", evaluation.batch_size)
+    pack = _pack(base, settings) if settings.device.startswith("cuda") else CPU_PACK
+    return Way("tree", evaluation.batch_size, pack)
+
+
+def _pack(base: ModelRef, settings: Settings) -> int:
+    """Tokens a pack by the model's shape and the device's memory: no trial, so every run finds the same."""
+    import torch
+
+    config = text_config(Path(base.path))
+    width, inner = (int(str(config.get(key) or 0)) for key in ("hidden_size", "intermediate_size"))
+    number = 4 if settings.dtype == "float32" else 2
+    weights = sum(file.stat().st_size for file in weight_files(Path(base.path)))
+    total = torch.cuda.get_device_properties(settings.device).total_memory * settings.spread
+    # One layer's activations at a time: attention's and the residual's widths, and the MLP's three.
+    return pack_that_fits(number * (12 * width + 3 * (inner or 4 * width)), int(SHARE * (total - weights)))
+
+
+def require_vllm() -> None:
+    """Raises UsageError where vLLM is not installed."""
+    try:
+        version("vllm")
+    except PackageNotFoundError as error:
+        raise UsageError(
+            "evaluation: {scorer: vllm}: vLLM is not installed here",
+            hint="pip install 'finetune-gate[vllm]', or say `scorer: auto`",
+        ) from error
+
+
+def identity(model: ModelRef, base: ModelRef | None, settings: Settings, way: Way) -> Mapping[str, str]:
     """All that changes this model's scores, for a store's key. `base` is given where `model` leans on it."""
     packages = ["torch", "transformers", "tokenizers", "accelerate", "lm_eval"]
     packages += ["peft"] if model.kind == "adapter" else []
     packages += ["bitsandbytes"] if settings.quantization != "none" else []
+    packages += ["vllm"] if way.scorer == "vllm" else []
+    size = {"pack_size": str(way.pack)} if way.scorer == "tree" else {"batch_size": str(way.batch)}
     return {
-        "scorer": SCORER,
-        "scorer_version": SCORER_VERSION,
+        "scorer": KEYS[way.scorer],
+        "scorer_version": VERSIONS[way.scorer],
         "model": model.digest,
         "base": base.digest if base else "",
         "dtype": settings.dtype,
         "softmax_dtype": "float32",
         "quantization": settings.quantization,
         "device": settings.device_name,
-        "batch_size": str(batch_size),
+        **size,
         "max_length": str(settings.max_length),
+        "spread": str(settings.spread),
         **{package: _version(package) for package in packages},
     }
+
+
+def self_test_key(identity: Mapping[str, str]) -> str:
+    """Hex SHA-256 under which a self-test's outcome is remembered: whatever changes an answer may change it."""
+    return hashlib.sha256(json.dumps(dict(identity), sort_keys=True).encode()).hexdigest()
 
 
 def _version(package: str) -> str:

@@ -143,22 +143,23 @@ def test_nothing_is_loaded_before_a_request(
     assert both.loaded is None
 
 
-def test_another_batch_size_shares_the_model(base: ModelRef, tuned_full: ModelRef) -> None:
-    """A halved batch is another identity, on the same model in memory."""
-    with session(base, tuned_full) as both:
+@pytest.mark.parametrize("scorer", ["tree", "hf"])
+def test_another_size_shares_the_model(scorer: Any, base: ModelRef, tuned_full: ModelRef) -> None:
+    """Smaller packs and batches are another identity, on the same model in memory."""
+    with session(base, tuned_full, replace(FLOAT32, scorer=scorer)) as both:
         whole = both.scorer("base").score(LIKELIHOODS)
-        halved = both.with_batch_size(2)
-        assert halved.loaded == "base"
-        assert_same(halved.scorer("base").score(LIKELIHOODS), whole)
-        assert halved.scorer("base").identity["batch_size"] == "2"
-        assert both.scorer("base").identity["batch_size"] == "4"
+        model, smaller = both._shelf.model, both.way.smaller()
+        assert smaller is not None
+        assert_same(both.scorer("base", smaller).score(LIKELIHOODS), whole)
+        assert both._shelf.model is model
+        assert both.scorer("base", smaller).identity != both.scorer("base").identity
 
 
 @pytest.mark.parametrize(
     ("change", "part"),
     [
         ({"dtype": "bfloat16"}, "dtype"),
-        ({"batch_size": 8}, "batch_size"),
+        ({"scorer": "hf"}, "scorer"),
         ({"quantization": "match_training"}, "quantization"),
     ],
 )
@@ -170,6 +171,17 @@ def test_identity_covers_the_evaluation(
         plain = session(base, tuned_full, bits=4).scorer(side).identity
         other = session(base, tuned_full, replace(FLOAT32, **change), bits=4).scorer(side).identity
         assert plain[part] != other[part]
+
+
+def test_the_batch_is_of_lm_evals_model_alone(base: ModelRef) -> None:
+    """It moves that one's answers, and under the tree those of texts; not the tree's log-likelihoods."""
+    for scorer in ("hf", "tree"):
+        one, other = (
+            session(base, base, replace(FLOAT32, scorer=scorer, batch_size=size)).scorer("base")  # type: ignore[arg-type]
+            for size in (4, 8)
+        )
+        assert (one.identity == other.identity) == (scorer == "tree")
+        assert (one.identity, one.generation) != (other.identity, other.generation)
 
 
 def test_identity_covers_models_and_versions(
@@ -451,7 +463,7 @@ def test_requests_that_lm_eval_cannot_score(base: ModelRef) -> None:
             Request("loglikelihood", "text", ""),
             Request("generate_until", "text", generation='{"max_gen_toks": 4096}'),
         ):
-            with pytest.raises(MeasurementError, match="could not score"):
+            with pytest.raises(MeasurementError, match=r"could not score|cannot be scored"):
                 both.scorer("base").score([request])
 
 

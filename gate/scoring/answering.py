@@ -1,0 +1,116 @@
+"""Requests of all kinds, in groups, answered by one model: log-likelihoods through prefix trees, texts by rows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, MutableMapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from gate.errors import MeasurementError
+from gate.records import Request, Response
+from gate.scoring.engine import CPU_SHAPE, TreeEngine
+from gate.scoring.forward import Unsound
+from gate.scoring.hf import OVERFLOWS, answer, renamed
+from gate.scoring.protocol import FellBack
+from gate.scoring.readings import Reader, Reading, reader
+
+if TYPE_CHECKING:
+    from gate.scoring.hf import HarnessModel
+    from gate.scoring.loading import Loaded
+    from gate.scoring.settings import Settings
+    from gate.scoring.way import Way
+
+
+@dataclass(frozen=True, slots=True)
+class TreeModel:
+    """One model's answers. `harness` is lm-eval's model around the same one, for texts that need it."""
+
+    engine: TreeEngine
+    reader: Reader
+    harness: Callable[[], HarnessModel]
+    way: Way
+    device_name: str
+
+    def answer(self, groups: Sequence[Sequence[Request]]) -> list[list[Response]]:
+        """An answer to each request, in order; no group changes another's answers.
+
+        Raises OutOfMemory where a pack does not fit, and MeasurementError where a request cannot be scored
+        or its score is not finite.
+        """
+        found = iter(self._scored(groups))
+        texts = iter(self._generated(groups))
+        return [
+            [next(texts) if request.kind == "generate_until" else next(found) for request in group]
+            for group in groups
+        ]
+
+    def _scored(self, groups: Sequence[Sequence[Request]]) -> list[Response]:
+        asked = [[each for each in group if each.kind != "generate_until"] for group in groups]
+        flat = [request for group in asked for request in group]
+        if not flat:
+            return []
+        with renamed(self.way.sizes, self.device_name, "the tree scorer"):
+            readings = iter(self.reader.read(flat))
+            of_group = [[next(readings) for _ in group] for group in asked]
+            scores = self.engine.loglikelihoods(
+                [[one for each in group for one in each] for group in of_group]
+            )
+        found = []
+        for group, parts, scored in zip(asked, of_group, scores, strict=True):
+            each = iter(scored)
+            found += [_response(request, part, each) for request, part in zip(group, parts, strict=True)]
+        return found
+
+    def _generated(self, groups: Sequence[Sequence[Request]]) -> list[Response]:
+        found = []
+        for group in groups:
+            asked = [request for request in group if request.kind == "generate_until"]
+            if asked:
+                found += answer(self.harness(), asked, self.device_name)
+        return found
+
+
+def _response(request: Request, parts: Sequence[Reading], scores: Any) -> Response:
+    own = [next(scores) for _ in parts]
+    logprob = math.fsum(score for score, _ in own)
+    if not math.isfinite(logprob):
+        raise MeasurementError(f"a log-likelihood is {logprob}: {request.context[-60:]!r}", hint=OVERFLOWS)
+    return Response(logprob, own[0][1] if request.kind == "loglikelihood" else None)
+
+
+def tree_model(
+    loaded: Loaded,
+    settings: Settings,
+    way: Way,
+    name: str,
+    key: str,
+    believed: MutableMapping[str, str],
+    harness: Callable[[], HarnessModel],
+) -> TreeModel:
+    """The tree scorer around a model in memory, once a self-test found it exact.
+
+    `believed[key]` remembers the outcome: "" for exact, else the reason. Raises FellBack with that.
+    """
+    if key not in believed or believed[key]:
+        believed[key] = _self_test(loaded, settings, way)
+    if believed[key]:
+        raise FellBack("tree", name, believed[key])
+    length = settings.max_length or harness().max_length
+    read = reader(loaded.tokenizer, length)
+    return TreeModel(engine_of(loaded, way), read, harness, way, settings.device_name)
+
+
+def engine_of(loaded: Loaded, way: Way) -> TreeEngine:
+    """The engine around a model in memory. Raises Unsound."""
+    return TreeEngine(loaded.model, replace(CPU_SHAPE, limit=way.pack))
+
+
+def _self_test(loaded: Loaded, settings: Settings, way: Way) -> str:
+    """ "" where the tree gives the model's own numbers, else why not."""
+    with renamed(way.sizes, settings.device_name, "the self-test"):
+        try:
+            engine_of(loaded, way)
+        except Unsound as unsound:
+            return str(unsound)
+    return ""
