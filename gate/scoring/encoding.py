@@ -17,7 +17,7 @@ TRIED = 4
 
 
 def batch_encoder(tokenizer: PreTrainedTokenizerBase) -> Encode:
-    """`encode(texts, add_special_tokens)`, equal to the tokenizer's own text by text; None means its default."""
+    """`encode(texts, add_special_tokens)`, equal to the tokenizer's own; None means its default."""
     fast = getattr(tokenizer, "backend_tokenizer", None)
 
     def encode(texts: Sequence[str], special: bool | None) -> list[NDArray[np.int32]]:

@@ -2,63 +2,157 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import numpy as np
 import torch
 
-from gate.scoring.forward import ROWS_AT_ONCE, Caller, bare_model, score_rows, wire
+from gate.scoring.ahead import ahead
+from gate.scoring.attention import switched
+from gate.scoring.batches import Batch, Ints, alone, filled
+from gate.scoring.flex import FlexMasks, find_blocks
+from gate.scoring.forward import ROWS_AT_ONCE, Caller, Wiring, bare_model, score_rows, wire
 from gate.scoring.masks import additive, allowed
 from gate.scoring.readings import Reading
 from gate.scoring.tree import Pack, PackShape, make_packs
 
-CPU_SHAPE = PackShape(limit=2048, step=1, overhead=16, square=2048)
+Attention = Literal["dense", "flex"]
 Scores = list[tuple[float, bool]]
+
+CPU_SHAPE = PackShape(limit=2048, step=1, overhead=16, square=2048)
+GPU_SHAPE = PackShape(limit=8192, step=128, overhead=64)
+SHARE = 4  # of the pack's limit: the smaller size of a forward pass on a GPU, for what is left over
+
+
+def shape_for(device: torch.device, limit: int) -> PackShape:
+    """How packs of at most `limit` tokens are cut for a kind of device."""
+    return replace(GPU_SHAPE if device.type == "cuda" else CPU_SHAPE, limit=limit)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sent:
+    """A batch on its way to the device: everything in one block of int32, and where each part lies."""
+
+    batch: Batch
+    block: torch.Tensor
+    parts: dict[str, slice]
+    spans: list[int]
+
+    def on(self, device: torch.device) -> dict[str, torch.Tensor]:
+        block = self.block.to(device, non_blocking=True)
+        return {name: block[part] for name, part in self.parts.items()}
 
 
 class TreeEngine:
-    """One model's log-likelihoods of readings. Raises Unsound where the model cannot be scored like this."""
+    """One model's log-likelihoods of readings. Raises Unsound where the model cannot be scored like this.
 
-    def __init__(self, model: Any, shape: PackShape = CPU_SHAPE) -> None:
+    On a CPU each pack is a forward pass of its own, so that its scores have the same bits in any company; on
+    a GPU packs share passes of two fixed sizes. `attention` is FlexAttention or SDPA with a dense mask;
+    `compiled` whether the decoder's layers are compiled. `caller` makes the calls.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        shape: PackShape | None = None,
+        attention: Attention | None = None,
+        compiled: bool | None = None,
+        caller: Callable[[Any, Wiring], Caller] = Caller,
+    ) -> None:
         model.eval()
         bare = bare_model(model)
-        self.caller = Caller(bare, wire(bare))
-        self.shape = shape
+        self.caller = caller(bare, wire(bare))
+        on_gpu = self.caller.device.type == "cuda"
+        self.shape = shape or (GPU_SHAPE if on_gpu else CPU_SHAPE)
+        self.attention: Attention = attention or ("flex" if on_gpu else "dense")
+        self.compiled = on_gpu and self.attention == "flex" if compiled is None else compiled
+        self._fixed = on_gpu or self.attention == "flex"
+        self._masks: dict[int, FlexMasks] = {}
+
+    @property
+    def how(self) -> str:
+        """In words, for a report."""
+        name = {"flex": "FlexAttention", "dense": "dense masks"}[self.attention]
+        return f"packs of {self.shape.limit:,} tokens, {name}{', compiled layers' if self.compiled else ''}"
 
     def loglikelihoods(self, groups: Sequence[Sequence[Reading]]) -> list[Scores]:
-        """For each reading the sum of its log-probabilities in nats, and whether all its tokens are the likeliest.
+        """For each reading the sum of its log-probabilities in nats, and whether all its tokens are likeliest.
 
-        Groups are scored apart: no pack mixes them, and their layout is their own.
+        Groups are cut into packs apart: no pack mixes them, and their layout is their own. Raises
+        torch.OutOfMemoryError where a pass does not fit; smaller packs may.
         """
-        return [self._group(group) for group in groups]
+        count = sum(map(len, groups))
+        owners, logprobs, greedy = [], [], []
+        with torch.no_grad(), switched(self.caller, self.attention, self.compiled):
+            for sent in ahead(self._sent(groups)) if self._fixed else self._sent(groups):
+                found = self._score(sent)
+                owners.append(sent.batch.owners)
+                logprobs.append(found[0])
+                greedy.append(found[1])
+            if not owners:
+                return [[] for _ in groups]
+            owner = np.concatenate(owners)
+            values, likeliest = torch.cat(logprobs).cpu().numpy(), torch.cat(greedy).cpu().numpy()
+        total = np.bincount(owner, weights=values, minlength=count)
+        missed = np.bincount(owner, weights=~likeliest, minlength=count)
+        each = iter(zip(total.tolist(), (missed == 0).tolist(), strict=True))
+        return [[next(each) for _ in group] for group in groups]
 
-    def _group(self, readings: Sequence[Reading]) -> Scores:
-        total = np.zeros(len(readings))
-        greedy = np.ones(len(readings), bool)
-        for pack in make_packs(readings, self.shape):
-            logprobs, likeliest = self._pack(pack)
-            np.add.at(total, pack.pair_reading, logprobs)
-            np.logical_and.at(greedy, pack.pair_reading, likeliest)
-        return list(zip(total.tolist(), greedy.tolist(), strict=True))
+    def _sent(self, groups: Sequence[Sequence[Reading]]) -> Iterator[Sent]:
+        limit = self.shape.limit
+        batches = (
+            filled(self._packs(groups), (limit // SHARE, limit))
+            if self._fixed
+            else alone(self._packs(groups))
+        )
+        for batch in batches:
+            yield self._send(batch)
 
-    @torch.no_grad()
-    def _pack(self, pack: Pack) -> tuple[Any, Any]:
-        device = self.caller.device
-        tokens, depth, end, rows = (
-            torch.from_numpy(each).to(device, torch.long)
-            for each in (pack.tokens, pack.depth, pack.subtree_end, pack.rows)
-        )
-        order = np.argsort(pack.pair_row, kind="stable")
-        pair_row, pair_token = (
-            torch.from_numpy(each[order]).to(device, torch.long) for each in (pack.pair_row, pack.pair_token)
-        )
-        spans = np.searchsorted(pack.pair_row[order], np.arange(0, len(rows) + ROWS_AT_ONCE, ROWS_AT_ONCE))
-        masks = {
-            kind: additive(allowed(end, depth, window), self.caller.model.dtype)
+    def _packs(self, groups: Sequence[Sequence[Reading]]) -> Iterator[tuple[Pack, int]]:
+        first = 0
+        for group in groups:
+            for pack in make_packs(group, self.shape):
+                yield pack, first
+            first += len(group)
+
+    def _send(self, batch: Batch) -> Sent:
+        names = ("tokens", "depth", "subtree_end", "rows", "pair_row", "pair_token")
+        arrays: dict[str, Ints] = {name: getattr(batch, name) for name in names}
+        if self.attention == "flex":
+            for kind, window in self.caller.wiring.windows.items():
+                blocks = find_blocks(batch.subtree_end, batch.depth, window)
+                for number, table in enumerate(
+                    (blocks.partial_count, blocks.partial, blocks.full_count, blocks.full)
+                ):
+                    arrays[f"{kind}/{number}"] = table.ravel()
+        ends = np.cumsum([len(array) for array in arrays.values()]).tolist()
+        parts = {name: slice(end - len(arrays[name]), end) for name, end in zip(arrays, ends, strict=True)}
+        block = torch.from_numpy(np.concatenate(list(arrays.values())))
+        spans = np.searchsorted(batch.pair_row, np.arange(0, len(batch.rows) + ROWS_AT_ONCE, ROWS_AT_ONCE))
+        pinned = self.caller.device.type == "cuda"
+        return Sent(batch, block.pin_memory() if pinned else block, parts, spans.tolist())
+
+    def _score(self, sent: Sent) -> tuple[torch.Tensor, torch.Tensor]:
+        parts = sent.on(self.caller.device)
+        masks = self._flex(parts) if self.attention == "flex" else self._dense(parts)
+        hidden = self.caller.hidden(parts["tokens"].long(), parts["depth"].long(), masks)
+        rows, pair_row, pair_token = (parts[name].long() for name in ("rows", "pair_row", "pair_token"))
+        return score_rows(self.caller, hidden[rows], pair_row, pair_token, sent.spans)
+
+    def _dense(self, parts: dict[str, torch.Tensor]) -> dict[str, Any]:
+        dtype = self.caller.model.dtype
+        return {
+            kind: additive(allowed(parts["subtree_end"], parts["depth"], window), dtype)
             for kind, window in self.caller.wiring.windows.items()
         }
-        hidden = self.caller.hidden(tokens, depth, masks)[rows]
-        logprobs, greedy = score_rows(self.caller, hidden, pair_row, pair_token, spans.tolist())
-        back = np.argsort(order)
-        return logprobs.cpu().numpy()[back], greedy.cpu().numpy()[back]
+
+    def _flex(self, parts: dict[str, torch.Tensor]) -> dict[str, Any]:
+        size = len(parts["tokens"])
+        windows = self.caller.wiring.windows
+        if size not in self._masks:
+            self._masks[size] = FlexMasks(size, windows, self.caller.device)
+        tables = {kind: tuple(parts[f"{kind}/{number}"] for number in range(4)) for kind in windows}
+        self._masks[size].fill(parts["subtree_end"], parts["depth"], tables)
+        return self._masks[size].masks

@@ -39,7 +39,7 @@ def bare_model(model: Any) -> Any:
 
 
 def wire(model: Any) -> Wiring:
-    """How to call `model`, a bare one. Raises Unsound where its configuration says that a tree cannot work."""
+    """How to call `model`, a bare one. Raises Unsound where its configuration rules a tree out."""
     config = model.config.get_text_config(decoder=True)
     if getattr(config, "is_encoder_decoder", False):
         raise Unsound("it is an encoder-decoder")
@@ -99,7 +99,7 @@ def _takes_dict(body: Any) -> bool:
 
 
 class _Given(nn.Module):
-    """Stands where the body was and returns what it is told to, so that the model's own code makes the logits."""
+    """Stands where the body was and returns what it was given: the model's own code makes the logits."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -138,7 +138,7 @@ class Caller:
         return states[0]
 
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
-        """[r, vocabulary] logits of r hidden states, in the model's dtype, by the model's own head and caps."""
+        """[r, vocabulary] logits of r hidden states in the model's dtype, by its own head and caps."""
         fields = {**self._output, "last_hidden_state": hidden[None]}
         self._given.output = type(self._output)(**fields)
         found: torch.Tensor = self._head(

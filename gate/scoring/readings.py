@@ -93,14 +93,8 @@ class Reader:
 
     def _windows(self, requests: Sequence[Request]) -> list[tuple[Reading, ...]]:
         texts = self._tokens([request.context for request in requests], self.add_start, check=False)
-        return [
-            tuple(
-                rolling(
-                    text[1:] if text[:1].tolist() == [self.prefix] else text, self.prefix, self.max_length
-                )
-            )
-            for text in texts
-        ]
+        bare = [text[1:] if text[:1].tolist() == [self.prefix] else text for text in texts]
+        return [tuple(rolling(text, self.prefix, self.max_length)) for text in bare]
 
     def _tokens(self, texts: Sequence[str], add_start: bool | None, check: bool = True) -> list[Tokens]:
         """Each text once, though many requests share it. A text that brings a start token gets no other."""
@@ -118,8 +112,10 @@ class Reader:
 
 
 def rolling(tokens: Tokens, prefix: int, length: int) -> list[Reading]:
-    """Windows of at most `length` scored tokens: the first after `prefix`, later ones after one token of context
-    at least and as much as fits; each token is scored once (lm-eval's `get_rolling_token_windows`)."""
+    """Windows of at most `length` scored tokens, each token scored once (lm-eval's `get_rolling_token_windows`).
+
+    The first follows `prefix`; later ones see as much of what came before as fits, one token at least.
+    """
     if not len(tokens):
         return []
     first = np.concatenate([np.array([prefix], np.int32), tokens[:length]])
@@ -137,7 +133,7 @@ def reader(
     add_start: bool | None = None,
     prefix: int | None = None,
 ) -> Reader:
-    """The reader of one tokenizer. `add_start` and `prefix` are lm-eval's `add_bos_token` and `prefix_token_id`."""
+    """The reader of one tokenizer; `add_start` and `prefix` are lm-eval's `add_bos_token`, `prefix_token_id`."""
     start: int | None = tokenizer.bos_token_id
     ends: int = tokenizer.eos_token_id
     before = prefix if prefix is not None else start if start is not None else ends

@@ -29,13 +29,13 @@ class PackShape:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pack:
-    """One forward pass over part of a group's tree. n nodes, r of them with scored successors, p scored tokens."""
+    """A part of a group's tree: n nodes, r of them with scored successors; p scored tokens."""
 
     tokens: Ints  # [n] in depth-first order
     depth: Ints  # [n] position in the text
     subtree_end: Ints  # [n] node k is an ancestor of q, or q itself, iff k <= q < subtree_end[k]
     rows: Ints  # [r] nodes whose successors are scored, ascending
-    pair_row: Ints  # [p] index into rows
+    pair_row: Ints  # [p] index into rows, ascending
     pair_token: Ints  # [p] the token that is scored
     pair_reading: Ints  # [p] whose it is: a number within the group
 
@@ -81,9 +81,10 @@ def _common(one: Ints, other: Ints) -> int:
 
 
 def cut(leaves: Sorted, shape: PackShape) -> list[tuple[int, int]]:
-    """Ranges of leaves, one a pack, of the least total cost: a shared prefix is repeated where that is cheaper.
+    """Ranges of leaves, one a pack, of the least total cost.
 
-    Dynamic programming from left to right over the last pack's first leaf.
+    A prefix that two packs share is repeated in both: that costs its length, so cuts fall where little is
+    shared. Dynamic programming over the last pack's first leaf.
     """
     count = len(leaves.readings)
     new = np.cumsum(leaves.length.astype(np.int64) - leaves.shared)
@@ -128,8 +129,9 @@ def _lay_out(leaves: Sorted, first: int, stop: int) -> Pack:
         end[here] = closed_at[d:n]
         closed_at[d:] = offset[place]
     nodes, targets, owners = _pairs(leaves, first, offset, shared)
-    rows, pair_row = np.unique(nodes, return_inverse=True)
-    return Pack(tokens, depth, end, rows, pair_row.astype(np.int32), targets, owners)
+    by_row = np.argsort(nodes, kind="stable")
+    rows, pair_row = np.unique(nodes[by_row], return_inverse=True)
+    return Pack(tokens, depth, end, rows, pair_row.astype(np.int32), targets[by_row], owners[by_row])
 
 
 def _pairs(leaves: Sorted, first: int, offset: Ints, shared: Ints) -> tuple[Ints, Ints, Ints]:
