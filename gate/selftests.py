@@ -1,4 +1,4 @@
-"""What the scorers' self-tests said, kept beside the blocks: a run whose blocks are all stored loads no model."""
+"""What the scorers' self-tests said, kept beside the blocks: a run that scores nothing loads no model."""
 
 from __future__ import annotations
 

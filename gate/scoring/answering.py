@@ -1,24 +1,22 @@
-"""Requests of all kinds, in groups, answered by one model: log-likelihoods through prefix trees, texts by rows."""
+"""Requests of all kinds, in groups, answered by one model: log-likelihoods by prefix trees, texts by rows."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, MutableMapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gate.errors import MeasurementError
 from gate.records import Request, Response
-from gate.scoring.engine import CPU_SHAPE, TreeEngine
+from gate.scoring.engine import TreeEngine, shape_for
 from gate.scoring.forward import Unsound
 from gate.scoring.hf import OVERFLOWS, answer, renamed
-from gate.scoring.protocol import FellBack
-from gate.scoring.readings import Reader, Reading, reader
+from gate.scoring.readings import Reader, Reading
 
 if TYPE_CHECKING:
     from gate.scoring.hf import HarnessModel
     from gate.scoring.loading import Loaded
-    from gate.scoring.settings import Settings
     from gate.scoring.way import Way
 
 
@@ -81,36 +79,28 @@ def _response(request: Request, parts: Sequence[Reading], scores: Any) -> Respon
 
 def tree_model(
     loaded: Loaded,
-    settings: Settings,
     way: Way,
-    name: str,
-    key: str,
-    believed: MutableMapping[str, str],
+    device_name: str,
+    known: str | None,
+    reader: Reader,
     harness: Callable[[], HarnessModel],
-) -> TreeModel:
-    """The tree scorer around a model in memory, once a self-test found it exact.
+) -> tuple[TreeModel | None, str]:
+    """The tree scorer around a model in memory and "", or None and why it is not exact for that.
 
-    `believed[key]` remembers the outcome: "" for exact, else the reason. Raises FellBack with that.
+    `known` is an earlier self-test's word on the same model, None where there is none.
     """
-    if key not in believed or believed[key]:
-        believed[key] = _self_test(loaded, settings, way)
-    if believed[key]:
-        raise FellBack("tree", name, believed[key])
-    length = settings.max_length or harness().max_length
-    read = reader(loaded.tokenizer, length)
-    return TreeModel(engine_of(loaded, way), read, harness, way, settings.device_name)
+    with renamed(way.sizes, device_name, "the self-test"):
+        chosen = choose(loaded.model, way.pack, known)
+    if isinstance(chosen, str):
+        return None, chosen
+    return TreeModel(chosen, reader, harness, way, device_name), ""
 
 
-def engine_of(loaded: Loaded, way: Way) -> TreeEngine:
-    """The engine around a model in memory. Raises Unsound."""
-    return TreeEngine(loaded.model, replace(CPU_SHAPE, limit=way.pack))
-
-
-def _self_test(loaded: Loaded, settings: Settings, way: Way) -> str:
-    """ "" where the tree gives the model's own numbers, else why not."""
-    with renamed(way.sizes, settings.device_name, "the self-test"):
-        try:
-            engine_of(loaded, way)
-        except Unsound as unsound:
-            return str(unsound)
-    return ""
+def choose(model: Any, pack: int, known: str | None) -> TreeEngine | str:
+    """The engine that is exact for a model, or the reason why none is."""
+    if known:
+        return known
+    try:
+        return TreeEngine(model, shape_for(model.device, pack))
+    except Unsound as unsound:
+        return str(unsound)

@@ -12,7 +12,7 @@ from gate.errors import MeasurementError
 from gate.models import digest_model, has_tokenizer
 from gate.records import Evaluation, ModelRef, Trust
 from gate.scoring import settings as settings_room
-from gate.scoring.protocol import Side
+from gate.scoring.protocol import FellBack, Side
 from gate.scoring.settings import Settings
 from gate.scoring.tokenizing import check_same_ids, load_tokenizer
 from gate.scoring.way import Way
@@ -100,19 +100,20 @@ class Shelf:
     def tree(self, side: Side, way: Way) -> TreeModel:
         """The tree scorer around the model of a side. Raises FellBack where it is not exact for that."""
         from gate.scoring.answering import tree_model
+        from gate.scoring.readings import reader
 
         loaded = self.take(side)
         if way not in self.answering:
             key = settings_room.self_test_key(self.identity(side, way))
-            self.answering[way] = tree_model(
-                loaded,
-                self.settings,
-                way,
-                self.ref(side).name,
-                key,
-                self.believed,
-                lambda: self.harness(side, way.batch),
-            )
+            name, known = self.settings.device_name, self.believed.get(key)
+            length = self.settings.max_length or self.harness(side, way.batch).max_length
+            read = reader(loaded.tokenizer, length)
+            found, reason = tree_model(loaded, way, name, known, read, lambda: self.harness(side, way.batch))
+            if known is None:
+                self.believed[key] = reason
+            if found is None:
+                raise FellBack("tree", self.ref(side).name, reason)
+            self.answering[way] = found
         model: TreeModel = self.answering[way]
         return model
 
@@ -135,7 +136,7 @@ class Shelf:
         self.side = side
 
     def _bare_base(self) -> Any:
-        """The base in memory, an adapter taken off it; None where there is none that is what it was before."""
+        """The base in memory, an adapter taken off it; None where none is there that is what it was."""
         from gate.scoring import loading
 
         if self.side != "tuned":

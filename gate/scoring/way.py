@@ -49,5 +49,5 @@ class Way:
 
 
 def pack_that_fits(per_token: int, free: int) -> int:
-    """The largest pack of which `per_token` bytes a token fit into `free` bytes; the smallest where none does."""
+    """The largest pack of `per_token` bytes a token that fits into `free`; the smallest where none does."""
     return next((size for size in PACKS if size * per_token <= free), PACKS[-1])
