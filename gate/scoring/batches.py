@@ -1,7 +1,7 @@
 """Packs side by side in one forward pass: on a GPU, where a pass is of a fixed size. Pure.
 
-Packs do not see each other, and begin at multiples of ALIGN, so that attention and matrix products do the same
-for a pack wherever it lies.
+Packs do not see each other, and begin at multiples of ALIGN, so that attention and matrix products do the
+same for a pack wherever it lies.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ OPEN = 8  # batches that are filled at the same time
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch:
-    """One forward pass: n nodes, padding included; r rows and p pairs as in Pack; `owners` over all groups."""
+    """One forward pass: n nodes, padding included; r rows and p pairs as in Pack, of all its packs."""
 
     tokens: Ints  # [n]; 0 in padding, which sees itself alone
     depth: Ints  # [n]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -78,7 +78,7 @@ class TreeEngine:
         return f"packs of {self.shape.limit:,} tokens, {name}{', compiled layers' if self.compiled else ''}"
 
     def loglikelihoods(self, groups: Sequence[Sequence[Reading]]) -> list[Scores]:
-        """For each reading the sum of its log-probabilities in nats, and whether all its tokens are likeliest.
+        """Of each reading the sum of its log-probabilities in nats, and whether all tokens are the likeliest.
 
         Groups are cut into packs apart: no pack mixes them, and their layout is their own. Raises
         torch.OutOfMemoryError where a pass does not fit; smaller packs may.
@@ -123,9 +123,7 @@ class TreeEngine:
         if self.attention == "flex":
             for kind, window in self.caller.wiring.windows.items():
                 blocks = find_blocks(batch.subtree_end, batch.depth, window)
-                for number, table in enumerate(
-                    (blocks.partial_count, blocks.partial, blocks.full_count, blocks.full)
-                ):
+                for number, table in enumerate(astuple(blocks)):
                     arrays[f"{kind}/{number}"] = table.ravel()
         ends = np.cumsum([len(array) for array in arrays.values()]).tolist()
         parts = {name: slice(end - len(arrays[name]), end) for name, end in zip(arrays, ends, strict=True)}
@@ -139,7 +137,7 @@ class TreeEngine:
         masks = self._flex(parts) if self.attention == "flex" else self._dense(parts)
         hidden = self.caller.hidden(parts["tokens"].long(), parts["depth"].long(), masks)
         rows, pair_row, pair_token = (parts[name].long() for name in ("rows", "pair_row", "pair_token"))
-        return score_rows(self.caller, hidden[rows], pair_row, pair_token, sent.spans)
+        return score_rows(self.caller, hidden[rows.to(hidden.device)], pair_row, pair_token, sent.spans)
 
     def _dense(self, parts: dict[str, torch.Tensor]) -> dict[str, Any]:
         dtype = self.caller.model.dtype

@@ -19,7 +19,7 @@ Windows = dict[str, int | None]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Blocks:
-    """For each block of queries, the blocks of keys that it sees in part and throughout, in ascending order."""
+    """For each block of queries, the blocks of keys that it sees in part and those it sees whole."""
 
     partial_count: Ints  # [b]
     partial: Ints  # [b, b]; the first `partial_count` of a row count
@@ -67,7 +67,10 @@ class FlexMasks:
             places = [torch.zeros(1, 1, count, count, dtype=torch.int32, device=device) for _ in range(2)]
             self._tables[kind] = (counts[0], places[0], counts[1], places[1])
             self.masks[kind] = BlockMask.from_kv_blocks(
-                *self._tables[kind],
+                counts[0],
+                places[0],
+                counts[1],
+                places[1],
                 BLOCK_SIZE=ALIGN,
                 mask_mod=_sees(self._ends, self._depths, window),
                 seq_lengths=(size, size),
@@ -90,7 +93,11 @@ def _sees(ends: torch.Tensor, depths: torch.Tensor, window: int | None) -> Any:
     def in_subtree(batch: Any, head: Any, query: Any, key: Any) -> Any:
         return (key <= query) & (query < ends[key])
 
-    def in_window(batch: Any, head: Any, query: Any, key: Any) -> Any:
-        return (key <= query) & (query < ends[key]) & (depths[query] - depths[key] < window)
+    if window is None:
+        return in_subtree
+    width: int = window
 
-    return in_subtree if window is None else in_window
+    def in_window(batch: Any, head: Any, query: Any, key: Any) -> Any:
+        return (key <= query) & (query < ends[key]) & (depths[query] - depths[key] < width)
+
+    return in_window

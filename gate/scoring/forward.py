@@ -161,14 +161,14 @@ def score_rows(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Log-probabilities in nats (fp32, [p]) of each pair's token and whether it is the likeliest ([p] bool).
 
-    `hidden` [r, width] are the scored nodes; pairs are in ascending order of their row, `spans[i]` of them lie
-    before row `i * ROWS_AT_ONCE`. At most ROWS_AT_ONCE rows of logits exist at once, in fp32 too.
+    `hidden` [r, width] are the scored nodes; pairs are in ascending order of their row, and `spans[i]` of
+    them lie before row `i * ROWS_AT_ONCE`. At most ROWS_AT_ONCE rows of logits exist at once, in fp32 too.
     """
     logprobs, greedy = [], []
     for chunk, begin in enumerate(range(0, len(hidden), ROWS_AT_ONCE)):
         logits = caller.logits(hidden[begin : begin + ROWS_AT_ONCE])
         pairs = slice(spans[chunk], spans[chunk + 1])
-        rows, tokens = pair_row[pairs] - begin, pair_token[pairs]
+        rows, tokens = (each.to(logits.device) for each in (pair_row[pairs] - begin, pair_token[pairs]))
         total, best = _normalise(logits)
         logprobs.append(logits[rows, tokens].float() - total[rows])
         greedy.append(best[rows] == tokens)

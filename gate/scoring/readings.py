@@ -112,7 +112,7 @@ class Reader:
 
 
 def rolling(tokens: Tokens, prefix: int, length: int) -> list[Reading]:
-    """Windows of at most `length` scored tokens, each token scored once (lm-eval's `get_rolling_token_windows`).
+    """Windows of at most `length` scored tokens, each token scored once, as lm-eval cuts them.
 
     The first follows `prefix`; later ones see as much of what came before as fits, one token at least.
     """
@@ -133,7 +133,7 @@ def reader(
     add_start: bool | None = None,
     prefix: int | None = None,
 ) -> Reader:
-    """The reader of one tokenizer; `add_start` and `prefix` are lm-eval's `add_bos_token`, `prefix_token_id`."""
+    """One tokenizer's reader; `add_start` and `prefix` are lm-eval's `add_bos_token`, `prefix_token_id`."""
     start: int | None = tokenizer.bos_token_id
     ends: int = tokenizer.eos_token_id
     before = prefix if prefix is not None else start if start is not None else ends
