@@ -48,6 +48,10 @@ Results = dict[tuple[Side, Block], Scored]
 class Answers(Protocol):
     """Where results come from."""
 
+    @property
+    def processes(self) -> int:
+        """How many share the blocks of a call."""
+
     def stored(self, item: Work, side: Side, way: Way) -> Scored | None:
         """What the store has."""
 
@@ -68,7 +72,7 @@ class Bench:
         self.what = ""
         self._answers, self._way, self._shell, self._shrinks = answers, way, shell, shrinks
         self._ways: dict[Block, Way] = {}
-        self._pace = Pace(way)
+        self._pace = Pace(way, answers.processes)
 
     def add(self, work: Sequence[Work], ahead: Sequence[Work] = ()) -> None:
         """Every block's result for both models. Where the base has to be asked, so it is about `ahead`."""
@@ -104,7 +108,7 @@ class Bench:
     def _next(self, pending: Sequence[tuple[Side, Work]], side: Side, way: Way) -> list[tuple[Side, Work]]:
         """Results of the next blocks; what the other model must do again where they did not fit."""
         missing: list[Work] = []
-        for whose, item in pending[:MOST]:
+        for whose, item in pending[: MOST * self._pace.least]:
             if (whose, self._ways[item.block]) != (side, way) or len(missing) == self._pace.blocks:
                 break
             stored = self._answers.stored(item, side, way)
@@ -144,17 +148,21 @@ def _size(way: Way) -> tuple[int, int]:
 
 @dataclass
 class Pace:
-    """How many blocks are asked about in one call: as many as take some seconds; of lm-eval's models one."""
+    """How many blocks are asked about in one call: as many as take some seconds; of lm-eval's models one a
+    process."""
 
     way: Way
-    blocks: int = 1
+    least: int = 1
+
+    def __post_init__(self) -> None:
+        self.blocks = self.least
 
     def took(self, blocks: int, seconds: float) -> None:
         """Learn from a call."""
         if self.way.scorer == "tree" and blocks == self.blocks and seconds < SHORT:
-            self.blocks = min(MOST, 2 * self.blocks)
+            self.blocks = min(MOST * self.least, 2 * self.blocks)
         elif seconds > LONG:
-            self.blocks = max(1, self.blocks // 2)
+            self.blocks = max(self.least, self.blocks // 2)
 
 
 class StoredOrAsked:
@@ -163,6 +171,11 @@ class StoredOrAsked:
     def __init__(self, session: ModelSession, store: Store, clock: Callable[[], float]) -> None:
         self._session, self._store, self._clock = session, store, clock
         self._known = lru_cache(maxsize=4)(self._parts)
+
+    @property
+    def processes(self) -> int:
+        """How many share the blocks of a call."""
+        return self._session.processes
 
     def stored(self, item: Work, side: Side, way: Way) -> Scored | None:
         """What the store has."""

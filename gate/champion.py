@@ -210,6 +210,6 @@ def _scored(
     if evaluation.scorer == "auto":
         evaluation = replace(evaluation, scorer="hf" if scorer == HF_NAME else "tree")
     believed = store.self_tests
-    with ModelSession(plan.base, champion, evaluation, policy.trust, bits, believed) as session:
+    with ModelSession(plan.base, champion, evaluation, policy.trust, bits, believed, shell.team) as session:
         found = measure(asked, session, TrustedFirst.like(store), shell)
     return found.measurements, Took(found.seconds, found.blocks_scored, found.blocks_from_store)

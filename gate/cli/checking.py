@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import click
@@ -36,11 +37,17 @@ def check(context: click.Context, /, **options: Any) -> None:
     """Train, measure, judge and report a fine-tune.
 
     CONFIG is the training config as the team has it (a TRL sft YAML). With --tuned and --base it
-    may be left out.
+    may be left out. Under torchrun or accelerate, blocks are scored by all of its processes.
     """
     from gate.pipeline import CheckOptions, check_config
+    from gate.scoring.following import follow
+    from gate.scoring.team import leading
 
-    outcome = check_config(CheckOptions.of(**options), shell_of(context))
+    shell = shell_of(context)
+    if follow(shell.environ):
+        return
+    with leading(shell.environ) as team:
+        outcome = check_config(CheckOptions.of(**options), replace(shell, team=team))
     context.exit(outcome.exit_code)
 
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from gate.errors import MeasurementError
 from gate.records import Request, Response
 from gate.scoring.engine import TreeEngine, shape_for
-from gate.scoring.forward import Unsound
 from gate.scoring.hf import OVERFLOWS, answer, renamed
 from gate.scoring.readings import Reader, Reading
+from gate.scoring.selftest import choose
 
 if TYPE_CHECKING:
     from gate.scoring.hf import HarnessModel
@@ -85,22 +85,15 @@ def tree_model(
     reader: Reader,
     harness: Callable[[], HarnessModel],
 ) -> tuple[TreeModel | None, str]:
-    """The tree scorer around a model in memory and "", or None and why it is not exact for that.
+    """The tree scorer around a model in memory, once a self-test found it exact, or None; and what the test said.
 
-    `known` is an earlier self-test's word on the same model, None where there is none.
+    That is why it is not exact, or why not the fastest kind of it, or "". `known` is what a self-test said
+    before of the same model here, None where there was none: a CPU has one kind, which is then believed.
     """
-    with renamed(way.sizes, device_name, "the self-test"):
-        chosen = choose(loaded.model, way.pack, known)
-    if isinstance(chosen, str):
-        return None, chosen
-    return TreeModel(chosen, reader, harness, way, device_name), ""
-
-
-def choose(model: Any, pack: int, known: str | None) -> TreeEngine | str:
-    """The engine that is exact for a model, or the reason why none is."""
-    if known:
-        return known
-    try:
-        return TreeEngine(model, shape_for(model.device, pack))
-    except Unsound as unsound:
-        return str(unsound)
+    if known is not None and loaded.model.device.type == "cpu":
+        engine = None if known else TreeEngine(loaded.model, shape_for(loaded.model.device, way.pack))
+        reason = known
+    else:
+        with renamed(way.sizes, device_name, "the self-test"):
+            engine, reason = choose(loaded.model, way.pack)
+    return (None if engine is None else TreeModel(engine, reader, harness, way, device_name)), reason

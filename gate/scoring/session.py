@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
 from typing import Literal, Self
 
@@ -14,6 +15,7 @@ from gate.scoring.chat import ChatTemplate, chat_template
 from gate.scoring.protocol import FellBack, Scorer, Side
 from gate.scoring.settings import Settings
 from gate.scoring.shelf import Shelf
+from gate.scoring.team import Ask, Groups, Models, Team
 from gate.scoring.tokenizing import check_same_reading, same_files
 from gate.scoring.way import Way
 
@@ -24,7 +26,8 @@ class ModelSession:
     """Both models of a run, one in memory at a time: score the base first, then the tuned model.
 
     The base stays in memory for an adapter that is put on it, and the adapter is taken off again. Nothing is
-    loaded until a request has to be answered. `believed` remembers self-tests, here or beyond this run.
+    loaded until a request has to be answered. `believed` remembers self-tests, here or beyond this run; a
+    `team` of processes shares the blocks.
     """
 
     def __init__(
@@ -35,12 +38,14 @@ class ModelSession:
         trust: Trust,
         training_bits: int | None = None,
         believed: MutableMapping[str, str] | None = None,
+        team: Team | None = None,
     ) -> None:
         self.base, self.tuned, self.evaluation = base, tuned, evaluation
         self._shelf = Shelf(
             base, tuned, evaluation, trust, training_bits, {} if believed is None else believed
         )
         self._fallen: str | None = None
+        self._team = team
 
     def __enter__(self) -> Self:
         return self
@@ -49,6 +54,13 @@ class ModelSession:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._shelf.clear()
+        if self._team is not None and error is None:
+            self._team.forget()
+
+    @property
+    def processes(self) -> int:
+        """How many share the blocks; one where a model lies on all devices."""
+        return 1 if self._team is None or self.settings.spread > 1 else self._team.size
 
     @property
     def settings(self) -> Settings:
@@ -85,6 +97,12 @@ class ModelSession:
                     self.fall_back(FellBack("tree", self._shelf.ref(side).name, reason))
         return self._fallen
 
+    @property
+    def note(self) -> str:
+        """One line on why not the fastest scorer answers; "" where it does."""
+        slower = dict.fromkeys(f"not its fastest kind: {reason}" for reason in self._shelf.slower.values())
+        return self.fallen or "; ".join(slower)
+
     def fall_back(self, error: FellBack) -> None:
         """From here on lm-eval's HF model answers for both. Raises `error` where the policy names a scorer."""
         if self.evaluation.scorer != "auto":
@@ -94,7 +112,18 @@ class ModelSession:
 
     def scorer(self, side: Side, way: Way | None = None) -> Scorer:
         """Answers of one of the models; loads it at the first request."""
-        return ModelScorer(self._shelf, side, way or self.way)
+        shared = None
+        if self._team is not None and self.processes > 1:
+            models = Models(
+                self.base,
+                self.tuned,
+                self.evaluation,
+                self._shelf.trust,
+                self._shelf.training_bits,
+                self.settings.device_name,
+            )
+            shared = partial(self._team.score, models)
+        return ModelScorer(self._shelf, side, way or self.way, shared)
 
     def chat_template(self, side: Side) -> ChatTemplate | None:
         """The model's own chat template; None where it has none."""
@@ -132,6 +161,7 @@ class ModelScorer:
     shelf: Shelf
     side: Side
     way: Way
+    shared: Callable[[Side, Way, Groups, Ask], list[list[Response]]] | None = None
 
     @property
     def identity(self) -> Mapping[str, str]:
@@ -149,6 +179,11 @@ class ModelScorer:
 
     def score_groups(self, groups: Sequence[Sequence[Request]]) -> list[list[Response]]:
         """The same for several blocks, none of which changes another's answers."""
+        if self.shared is not None:
+            return self.shared(self.side, self.way, groups, self._own)
+        return self._own(groups)
+
+    def _own(self, groups: Groups) -> list[list[Response]]:
         from gate.scoring import hf
 
         if self.way.scorer == "tree":

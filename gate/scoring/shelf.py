@@ -41,6 +41,7 @@ class Shelf:
     believed: MutableMapping[str, str] = field(
         default_factory=dict
     )  # self-tests: "" for exact, or the reason
+    slower: dict[Side, str] = field(default_factory=dict)  # why not the fastest kind of the tree scorer
     side: Side | None = None
     model: Any = None
     tokenizers: dict[Side, PreTrainedTokenizerBase] = field(default_factory=dict)
@@ -110,9 +111,11 @@ class Shelf:
             read = reader(loaded.tokenizer, length)
             found, reason = tree_model(loaded, way, name, known, read, lambda: self.harness(side, way.batch))
             if known is None:
-                self.believed[key] = reason
+                self.believed[key] = "" if found else reason
             if found is None:
                 raise FellBack("tree", self.ref(side).name, reason)
+            if reason:
+                self.slower[side] = reason
             self.answering[way] = found
         model: TreeModel = self.answering[way]
         return model

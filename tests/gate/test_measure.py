@@ -100,6 +100,7 @@ class FakeSession:
     way: Way = HF
     asked: list[tuple[str, int, frozenset[str]]] = field(default_factory=list)
     fallen: str | None = None
+    processes: int = 1
 
     def chat_template_for(self, choice: str) -> None:
         return None

@@ -26,7 +26,7 @@ from gate.errors import (
 )
 from gate.models import check_adapter_fits, check_same_family, inspect_model
 from gate.records import Evaluation, ModelRef, Request, Response, Trust
-from gate.scoring import ModelSession
+from gate.scoring import FellBack, ModelSession
 from gate.scoring.hf import answer
 from gate.scoring.loading import require_bare
 
@@ -428,14 +428,18 @@ def test_changed_ids_are_refused_when_tokenizers_load(base: ModelRef, maker: Any
 
 
 def test_numbers_that_are_not_finite(base: ModelRef, maker: Any) -> None:
-    """A model that overflows gives no score."""
+    """A model that overflows gives no score; its self-test hands it on, and lm-eval's model names it."""
     model, tokenizer = maker.load()
     with torch.no_grad():
         model.model.norm.weight.fill_(math.inf)
     broken = maker.save("broken", model, tokenizer)
-    with session(base, broken) as both, pytest.raises(MeasurementError, match="log-likelihood is nan"):
+    with session(base, broken) as both, pytest.raises(FellBack) as caught:
         both.scorer("tuned").score(LIKELIHOODS)
-    with session(base, broken) as both, pytest.raises(MeasurementError, match="logits that are not finite"):
+    both.fall_back(caught.value)
+    assert both.way.scorer == "hf"
+    with both, pytest.raises(MeasurementError, match="log-likelihood is nan"):
+        both.scorer("tuned").score(LIKELIHOODS)
+    with both, pytest.raises(MeasurementError, match="logits that are not finite"):
         both.scorer("tuned").score(GENERATED)
 
 
