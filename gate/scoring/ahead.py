@@ -20,7 +20,8 @@ def ahead(items: Iterable[Item], depth: int = 4) -> Iterator[Item]:
     queue: Queue[Any] = Queue(depth)
     unwanted = Event()
     errors: list[BaseException] = []
-    thread = Thread(target=_make, args=(items, queue, unwanted, errors), daemon=True)
+    work = (items, queue, unwanted, errors)
+    thread = Thread(target=_make, args=work, daemon=True, name="ftgate-ahead")
     thread.start()
     try:
         while (item := queue.get()) is not _END:
