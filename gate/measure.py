@@ -94,8 +94,8 @@ def measure(
 
 
 def exactly(score: Callable[[], R], session: ModelSession, shell: Shell) -> R:
-    """What `score` gives; from the beginning with lm-eval's HF model, and a warning, where the session's scorer
-    is not exact for one of the models: both sides of a pair come from one scorer."""
+    """What `score` gives; from the beginning with lm-eval's HF model, and a warning, where the session's
+    scorer is not exact for one of the models: both sides of a pair come from one scorer."""
     try:
         found = score()
     except FellBack as error:

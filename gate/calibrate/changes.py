@@ -67,7 +67,7 @@ def plain_setting(base: ModelRef, policy: Policy, salt: bytes, tasks: Sequence[O
 def changes_of(
     plain: Setting, base: ModelRef, policy: Policy, settings: Settings, way: Way, folder: Path
 ) -> Iterator[Change]:
-    """Each change on its own. `settings` and `way` are the plain one's; `folder` has room for a copy of the base."""
+    """Each change on its own; `settings` and `way` are the plain ones. `folder` takes a copy of the base."""
     dtype, device = settings.dtype, settings.device
     yield Change(BATCH, f"{other_size(way).sizes}, not {way.sizes}", replace(plain, sized=other_size))
     salt = hashlib.sha256(b"calibrate" + plain.salt).digest()

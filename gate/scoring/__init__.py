@@ -1,7 +1,7 @@
 """From requests to responses: blocks, models in memory, proofs about weights.
 
-Importing this room is cheap; torch, transformers and peft come when a model is loaded. It tells lm-eval's registry
-of the model class `ftgate`.
+Importing this room is cheap; torch, transformers and peft come when a model is loaded. It tells lm-eval's
+registry of the model class `ftgate`.
 """
 
 from gate.scoring.blocks import block_key, draw_order, make_blocks

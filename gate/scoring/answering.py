@@ -85,7 +85,7 @@ def tree_model(
     reader: Reader,
     harness: Callable[[], HarnessModel],
 ) -> tuple[TreeModel | None, str]:
-    """The tree scorer around a model in memory, once a self-test found it exact, or None; and what the test said.
+    """The tree scorer around a model in memory, if a self-test finds it exact, else None; what the test said.
 
     That is why it is not exact, or why not the fastest kind of it, or "". `known` is what a self-test said
     before of the same model here, None where there was none: a CPU has one kind, which is then believed.

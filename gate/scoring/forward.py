@@ -135,7 +135,7 @@ class Caller:
         )
         self._output = output
         states: torch.Tensor = output[0]
-        return states[0]
+        return states[0].to(tokens.device)  # of a model over several devices they lie on the last
 
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
         """[r, vocabulary] logits of r hidden states in the model's dtype, by its own head and caps."""
@@ -150,6 +150,7 @@ class Caller:
 def _with_body(model: Any, path: str, body: nn.Module) -> Any:
     """A shallow copy of `model`, the same weights, in which `body` stands at `path`."""
     twin = copy.copy(model)
+    twin.__dict__.pop("forward", None)  # accelerate's, of a model over several devices: it calls the original
     twin._modules = dict(model._modules)
     name, _, rest = path.partition(".")
     twin._modules[name] = _with_body(model._modules[name], rest, body) if rest else body

@@ -1,7 +1,7 @@
 """`ftgate`, a model class of lm-eval: its HF model, with prefix trees where they are exact.
 
-`simple_evaluate(model="ftgate", model_args="pretrained=...,dtype=float32,peft=...")` takes what `hf` takes. The
-log-softmax is fp32; a batch size is that of what lm-eval's own code still answers.
+`simple_evaluate(model="ftgate", model_args="pretrained=...,dtype=float32,peft=...")` takes what `hf` takes.
+The log-softmax is fp32; a batch size is that of what lm-eval's own code still answers.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ logger = logging.getLogger("lm_eval.ftgate")
 
 
 class TreeLM(HarnessModel):
-    """lm-eval's HF model whose log-likelihoods and greedy texts come from the tree scorer where it is exact."""
+    """lm-eval's HF model whose log-likelihoods and greedy texts come from the tree scorer if it is exact."""
 
     def __init__(self, *args: Any, softmax_dtype: str | None = "float32", **kwargs: Any) -> None:
         super().__init__(*args, softmax_dtype=softmax_dtype, **kwargs)
@@ -50,7 +50,7 @@ class TreeLM(HarnessModel):
         return found
 
     def loglikelihood(self, requests: list[Instance], disable_tqdm: bool = False) -> list[tuple[float, bool]]:
-        """(log-probability in nats, whether it is the greedy continuation) of each (context, continuation)."""
+        """(log-probability in nats, whether it is the greedy one) of each continuation after its context."""
         found = self._ask(requests, "loglikelihood")
         if found is None:
             answers: list[tuple[float, bool]] = super().loglikelihood(requests, disable_tqdm=disable_tqdm)

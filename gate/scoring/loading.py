@@ -41,7 +41,7 @@ def load_full(ref: ModelRef, settings: Settings, remote_code: bool) -> Any:
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             ref.path,
             dtype=getattr(torch, settings.dtype),
-            device_map={"": settings.device},
+            device_map={"": settings.device} if settings.spread == 1 else "balanced",
             quantization_config=quantization_config(settings),
             use_safetensors=True,
             local_files_only=True,
@@ -125,7 +125,7 @@ PROBED = 24  # tokens
 
 @torch.no_grad()
 def probe(model: Any) -> torch.Tensor:
-    """Logits of a few fixed tokens, [PROBED, vocabulary], on the CPU: they tell whether weights are in place."""
+    """Logits of a few fixed tokens, [PROBED, vocabulary], on the CPU: do they stay, the weights did."""
     rows = model.get_input_embeddings().weight.shape[0]
     device = model.get_input_embeddings().weight.device
     tokens = torch.arange(PROBED, device=device) * 7919 % rows

@@ -28,7 +28,7 @@ class Scorer(Protocol):
 
     @property
     def identity(self) -> Mapping[str, str]:
-        """Everything about model, device, dtype and versions that changes a log-likelihood; needs no weights."""
+        """All of model, device, dtype and versions that changes a log-likelihood; needs no weights."""
 
     @property
     def generation(self) -> Mapping[str, str]:

@@ -86,7 +86,7 @@ class ModelSession:
 
     @property
     def fallen(self) -> str | None:
-        """Why lm-eval's HF model answers in the place of a faster scorer; None where none was wanted, or did."""
+        """Why lm-eval's HF model answers in the place of a faster scorer; None where it does not."""
         if self._fallen is None and self.evaluation.scorer in ("auto", "tree"):
             way = settings_room.first_way(self.base, self.evaluation, self.settings)
             for side in SIDES:
@@ -104,7 +104,7 @@ class ModelSession:
         return self.fallen or "; ".join(slower)
 
     def fall_back(self, error: FellBack) -> None:
-        """From here on lm-eval's HF model answers for both. Raises `error` where the policy names a scorer."""
+        """lm-eval's HF model answers from now on, for both. Raises `error` if the policy names a scorer."""
         if self.evaluation.scorer != "auto":
             raise error
         self._fallen = error.message

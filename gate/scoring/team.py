@@ -1,7 +1,8 @@
 """Blocks spread over processes, one a device: the leader hands them out, followers answer.
 
-The processes are torchrun's or accelerate's, or ones that the leader starts for the other GPUs of its machine.
-They talk over gloo. A block's answers are the same in any process, so results do not depend on how many there are.
+The processes are torchrun's or accelerate's, or ones that the leader starts for the other GPUs of its
+machine. They talk over gloo. A block's answers are the same in any process, so results do not depend on how
+many there are.
 """
 
 from __future__ import annotations

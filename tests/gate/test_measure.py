@@ -224,7 +224,6 @@ CHANGES: dict[str, tuple[dict[str, Any], dict[str, str], int]] = {
     "device": ({"settings": replace(QUANTISED, device_name="cuda H100")}, {}, 0),
     "quantization": ({"settings": replace(QUANTISED, quantization="int8")}, {}, 0),
     "max_length": ({"settings": replace(QUANTISED, max_length=2048)}, {}, 0),
-    "spread": ({"settings": replace(QUANTISED, spread=2)}, {}, 0),
     "batch_size": ({"changed": {"batch_size": "16"}}, {}, 0),
     **{name: ({"changed": {name: "another"}}, {}, 0) for name in (*VERSIONS, *CONSTANTS)},
     "task digest": ({}, {"digest": "another"}, 0),
