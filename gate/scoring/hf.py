@@ -1,4 +1,4 @@
-"""lm-eval's own HF model, answering our requests: the reference that every faster scorer must equal.
+"""lm-eval's own models, answering our requests; its HF model is the reference that every scorer must equal.
 
 One deviation from lm-eval 0.4.13, on purpose: a rolling log-likelihood under a tokenizer that adds a
 start token gets one start token, where lm-eval puts its prefix token before the tokenizer's own.
@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from lm_eval.api.instance import Instance
+from lm_eval.api.model import LM
 from lm_eval.models.huggingface import HFLM
 from transformers import LogitsProcessor, LogitsProcessorList
 
@@ -92,7 +93,7 @@ def harness_model(loaded: Loaded, settings: Settings, batch_size: int) -> Harnes
         logger.setLevel(level)
 
 
-def answer(model: HarnessModel, requests: Sequence[Request], device_name: str) -> list[Response]:
+def answer(model: LM, requests: Sequence[Request], device_name: str) -> list[Response]:
     """An answer to each request, in order.
 
     Raises OutOfMemory where a batch does not fit, and MeasurementError where a request cannot be scored or
@@ -124,20 +125,20 @@ def _instance(request: Request) -> Instance:
     return Instance(request_type=request.kind, doc={}, arguments=arguments, idx=0)
 
 
-def _loglikelihood(model: HarnessModel, instances: list[Instance]) -> list[Response]:
+def _loglikelihood(model: LM, instances: list[Instance]) -> list[Response]:
     pairs = model.loglikelihood(instances, disable_tqdm=True)
     return [Response(logprob=logprob, greedy=greedy) for logprob, greedy in pairs]
 
 
-def _rolling(model: HarnessModel, instances: list[Instance]) -> list[Response]:
+def _rolling(model: LM, instances: list[Instance]) -> list[Response]:
     return [Response(logprob=each) for each in model.loglikelihood_rolling(instances, disable_tqdm=True)]
 
 
-def _generate(model: HarnessModel, instances: list[Instance]) -> list[Response]:
+def _generate(model: LM, instances: list[Instance]) -> list[Response]:
     return [Response(text=text) for text in model.generate_until(instances, disable_tqdm=True)]
 
 
-_ASK: dict[str, Callable[[HarnessModel, list[Instance]], list[Response]]] = {
+_ASK: dict[str, Callable[[LM, list[Instance]], list[Response]]] = {
     "loglikelihood": _loglikelihood,
     "loglikelihood_rolling": _rolling,
     "generate_until": _generate,

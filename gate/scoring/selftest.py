@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from gate.scoring.engine import Attention, TreeEngine, shape_for
 from gate.scoring.forward import Unsound, bare_model
@@ -162,22 +164,40 @@ def _enlarge(twin: Any) -> None:
         head.weight.mul_(4.0)
 
 
-def _check_own(model: Any, engine: TreeEngine) -> None:
-    """Raises Unsound where the model's scores through the tree are further from its own than they may be."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Reference:
+    """A model's own scores of a forest, by its own code, and how far from them others may be. In nats."""
+
+    readings: Sequence[Reading]
+    own: NDArray[np.float64]
+    allowed: NDArray[np.float64]
+
+    def check(self, scores: Sequence[float], how: str) -> None:
+        """Raises Unsound where `scores`, made in the way `how`, are further off than they may be."""
+        apart = np.abs(self.own - np.array(scores))
+        worst = int((apart - self.allowed).argmax())
+        if not (apart <= self.allowed).all():
+            scored = len(self.readings[worst].tokens) - self.readings[worst].start
+            raise Unsound(
+                f"its scores {how} are off by {apart[worst]:.2g} nats in {scored} tokens, "
+                f"where {self.allowed[worst]:.2g} is allowed"
+            )
+
+
+def reference(model: Any) -> Reference:
+    """The model's own scores one by one; below float32 its noise between batches is allowed."""
     config = model.config.get_text_config(decoder=True)
     readings = forest(min(config.vocab_size, 32_000), _longest(model), _shared(model))
-    found = np.array([score for score, _ in engine.loglikelihoods([readings])[0]])
     own, together = np.array(_alone(model, readings)), np.array(_in_batch(model, readings))
     scored = np.array([len(each.tokens) - each.start for each in readings])
     least = FLOOR.get(model.dtype, 0.0) * scored + TOLERANCE
-    allowed = np.maximum(least, ROOM * np.abs(own - together).max())
-    apart = np.abs(own - found)
-    worst = int((apart - allowed).argmax())
-    if not (apart <= allowed).all():
-        raise Unsound(
-            f"its scores through the tree are off by {apart[worst]:.2g} nats in {scored[worst]} tokens, "
-            f"where {allowed[worst]:.2g} is allowed"
-        )
+    return Reference(readings, own, np.maximum(least, ROOM * np.abs(own - together).max()))
+
+
+def _check_own(model: Any, engine: TreeEngine) -> None:
+    """Raises Unsound where the model's scores through the tree are further from its own than they may be."""
+    wanted = reference(model)
+    wanted.check([score for score, _ in engine.loglikelihoods([wanted.readings])[0]], "through the tree")
 
 
 def _shared(model: Any) -> int:

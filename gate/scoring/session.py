@@ -188,5 +188,8 @@ class ModelScorer:
 
         if self.way.scorer == "tree":
             return self.shelf.tree(self.side, self.way).answer(groups)
-        model = self.shelf.harness(self.side, self.way.batch)
+        if self.way.scorer == "vllm":
+            model = self.shelf.vllm(self.side, self.way)
+        else:
+            model = self.shelf.harness(self.side, self.way.batch)
         return [hf.answer(model, group, self.shelf.settings.device_name) for group in groups]

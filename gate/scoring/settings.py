@@ -7,7 +7,7 @@ import json
 import math
 import platform
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -116,10 +116,10 @@ def _pack(base: ModelRef, settings: Settings) -> int:
     return pack_that_fits(number * (12 * width + 3 * (inner or 4 * width)), int(SHARE * (total - weights)))
 
 
-def require_vllm() -> None:
+def require_vllm(installed: Callable[[str], str] = version) -> None:
     """Raises UsageError where vLLM is not installed."""
     try:
-        version("vllm")
+        installed("vllm")
     except PackageNotFoundError as error:
         raise UsageError(
             "evaluation: {scorer: vllm}: vLLM is not installed here",
@@ -132,7 +132,6 @@ def identity(model: ModelRef, base: ModelRef | None, settings: Settings, way: Wa
     packages = ["torch", "transformers", "tokenizers", "accelerate", "lm_eval"]
     packages += ["peft"] if model.kind == "adapter" else []
     packages += ["bitsandbytes"] if settings.quantization != "none" else []
-    packages += ["vllm"] if way.scorer == "vllm" else []
     size = {"pack_size": str(way.pack)} if way.scorer == "tree" else {"batch_size": str(way.batch)}
     return {
         "scorer": KEYS[way.scorer],
@@ -146,12 +145,20 @@ def identity(model: ModelRef, base: ModelRef | None, settings: Settings, way: Wa
         **size,
         "max_length": str(settings.max_length),
         **{package: _version(package) for package in packages},
+        **({"vllm": _vllm_version()} if way.scorer == "vllm" else {}),
     }
 
 
 def self_test_key(identity: Mapping[str, str]) -> str:
     """Hex SHA-256 under which a self-test's outcome is kept: what changes an answer may change it."""
     return hashlib.sha256(json.dumps(dict(identity), sort_keys=True).encode()).hexdigest()
+
+
+def _vllm_version() -> str:
+    try:
+        return version("vllm")
+    except PackageNotFoundError:
+        return ""  # the policy's first look says so
 
 
 def _version(package: str) -> str:

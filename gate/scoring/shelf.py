@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from gate.scoring.answering import TreeModel
     from gate.scoring.hf import HarnessModel
     from gate.scoring.loading import Loaded
+    from gate.scoring.vllm import Make
 
 
 @dataclass
@@ -44,6 +45,7 @@ class Shelf:
     slower: dict[Side, str] = field(default_factory=dict)  # why not the fastest kind of the tree scorer
     side: Side | None = None
     model: Any = None
+    served: Side | None = None  # by vLLM, which holds its model itself
     tokenizers: dict[Side, PreTrainedTokenizerBase] = field(default_factory=dict)
     answering: dict[Way, Any] = field(default_factory=dict)  # what answers, around `model`
     _before: Any = None  # the bare base's logits, from before the adapter that is on it
@@ -120,6 +122,28 @@ class Shelf:
         model: TreeModel = self.answering[way]
         return model
 
+    def vllm(self, side: Side, way: Way, make: Make | None = None) -> Any:
+        """lm-eval's vLLM model of a side, in the place of any other. Raises FellBack if it is not exact.
+
+        Two copies of a model do not fit: transformers scores the self-test first, and leaves.
+        """
+        from gate.scoring import vllm
+        from gate.scoring.selftest import reference
+
+        if self.side is None and self.served == side and way in self.answering:
+            return self.answering[way]
+        key = settings_room.self_test_key(self.identity(side, way))
+        wanted = None if self.believed.get(key) == "" else reference(self.take(side).model)
+        self.clear()
+        model = vllm.vllm_model(self.ref(side), self.base, self.settings, self.trust.remote_code, make)
+        if wanted is not None:
+            self.believed[key] = vllm.reason_against(model, wanted)
+            if self.believed[key]:
+                raise FellBack("vLLM", self.ref(side).name, self.believed[key])
+        require_unchanged(self.ref(side))
+        self.answering[way], self.served = model, side
+        return model
+
     def _change_to(self, side: Side) -> None:
         from gate.scoring import loading
 
@@ -150,10 +174,10 @@ class Shelf:
 
     def clear(self) -> None:
         """Take the model out of memory."""
-        if self.model is not None:
+        if self.model is not None or self.answering:
             from gate.scoring import loading
 
-            self.model, self.side, self._before = None, None, None
+            self.model, self.side, self.served, self._before = None, None, None, None
             self.answering.clear()
             loading.free()
 
