@@ -101,6 +101,8 @@ class FakeSession:
     asked: list[tuple[str, int, frozenset[str]]] = field(default_factory=list)
     fallen: str | None = None
     processes: int = 1
+    inexact: Mapping[str, str] = field(default_factory=dict)  # side -> why the tree is not exact for it
+    calls: list[int] = field(default_factory=list)  # blocks of each call
 
     def chat_template_for(self, choice: str) -> None:
         return None
@@ -109,7 +111,7 @@ class FakeSession:
         assert all(request.context for request in requests)
 
     def fall_back(self, error: FellBack) -> None:
-        raise error
+        self.way, self.fallen = HF, error.message
 
     def scorer(self, side: str, way: Way | None = None) -> FakeScorer:
         return FakeScorer(self, side, way or self.way)
@@ -147,6 +149,9 @@ class FakeScorer:
         return [Response(-self.size - checksum(self.side + text), False) for text in texts]
 
     def score_groups(self, groups: Sequence[Sequence[Request]]) -> list[list[Response]]:
+        if self.way.scorer == "tree" and self.side in self.session.inexact:
+            raise FellBack("tree", self.side, self.session.inexact[self.side])
+        self.session.calls.append(len(groups))
         return [self.score(group) for group in groups]
 
 
@@ -351,6 +356,54 @@ def test_a_single_request_that_does_not_fit_is_an_error(store: Store) -> None:
     with pytest.raises(OutOfMemory, match="does not fit"):
         run(session, store, said=said)
     assert [text.split("batches of ")[1].split(" ")[0] for text in said] == ["4", "2", "1"]
+
+
+# ── The tree scorer ──────────────────────────────────────────────────────────────────────────────
+
+TREE = Way("tree", BATCH, 4096)
+
+
+def test_several_blocks_are_asked_about_at_once(store: Store) -> None:
+    """More and more of them while calls are quick; each is answered as it is alone, and stored."""
+    tasks = (make_task("one"), make_task("two", text="other"))
+    session = FakeSession(way=TREE)
+    measured = run(session, store, *tasks)
+    assert session.calls == [1, 2, 4, 1, 8]
+    assert measured.blocks_scored == sum(session.calls)
+    assert len(session.asked) == len({(side, texts) for side, _, texts in session.asked}) == 4 * BLOCKS
+    again = FakeSession(way=TREE)
+    assert run(again, store, *tasks).measurements == measured.measurements
+    assert again.asked == []
+
+
+def test_packs_shrink_for_both_models(store: Store) -> None:
+    """The tuned model needs 1,024 tokens: so its blocks have, and the base's answers to them."""
+    session, said = FakeSession(way=TREE, fits=too_long("tuned", 1024, number=50)), []
+    found = only(run(session, store, said=said))
+    assert batches(found.base) == batches(found.tuned)
+    assert batches(found.base)[50] == 1024
+    assert said[0] == "out of memory in task: packs of 2,048 tokens for both models"
+    whole = FakeSession(way=TREE, fits=too_long("base", 0))
+    with pytest.raises(OutOfMemory):
+        run(whole, Store(store.root.parent / "other"))
+
+
+@pytest.mark.parametrize("side", ["base", "tuned"])
+def test_where_the_tree_is_not_exact_both_are_scored_otherwise(side: str, store: Store) -> None:
+    """Whichever model its self-test speaks against: no pair has two scorers, and it is said once."""
+    session, said = FakeSession(way=TREE, inexact={side: "ALiBi"}), []
+    found = only(run(session, store, said=said))
+    assert {*batches(found.base), *batches(found.tuned)} == {BATCH}
+    assert said == [f"scored by lm-eval's HF model: the tree scorer is not exact for {side}: ALiBi"]
+
+
+def test_answers_of_two_scorers_are_never_taken_for_each_other(store: Store) -> None:
+    """What the tree scored is not found again as lm-eval's, nor in another size of packs."""
+    run(FakeSession(way=TREE), store)
+    for way in (HF, TREE.smaller()):
+        assert way is not None
+        assert run(FakeSession(way=way), store).blocks_from_store == 0
+    assert run(FakeSession(way=replace(TREE, batch=3)), store).blocks_scored == 0  # not the batch's affair
 
 
 # ── What must not be measured ────────────────────────────────────────────────────────────────────

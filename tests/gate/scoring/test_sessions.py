@@ -26,7 +26,7 @@ from gate.errors import (
 )
 from gate.models import check_adapter_fits, check_same_family, inspect_model
 from gate.records import Evaluation, ModelRef, Request, Response, Trust
-from gate.scoring import FellBack, ModelSession
+from gate.scoring import SIDES, FellBack, ModelSession, Way
 from gate.scoring.hf import answer
 from gate.scoring.loading import require_bare
 
@@ -125,6 +125,54 @@ def test_adapter_equals_the_merged_model_and_leaves_the_base(
         assert_same(tuned, whole.scorer("tuned").score(LIKELIHOODS), within=1e-3)
     assert after == before
     assert all(mine.logprob != other.logprob for mine, other in zip(before, tuned, strict=True))
+
+
+def test_the_base_stays_in_memory_under_an_adapter(
+    base: ModelRef, adapter_and_merged: tuple[ModelRef, ModelRef]
+) -> None:
+    """On and off: the same tensors each time, bare between, and each side's scores to the bit its own."""
+    with session(base, adapter_and_merged[0]) as both:
+        first = {side: both.scorer(side).score(MIXED) for side in SIDES}
+        weights = [weight.data_ptr() for weight in both._shelf.model.get_base_model().parameters()]
+        again = {side: both.scorer(side).score(MIXED) for side in SIDES}
+        both._shelf.take("base")
+        bare = {weight.data_ptr() for weight in both._shelf.model.parameters()}
+    assert again == first
+    assert bare < set(weights)
+
+
+def test_a_base_that_changed_under_an_adapter_is_loaded_anew(
+    base: ModelRef, adapter_and_merged: tuple[ModelRef, ModelRef]
+) -> None:
+    """Whatever moves a weight of it while the adapter is on, its next scores are its own."""
+    with session(base, adapter_and_merged[0]) as both:
+        before = both.scorer("base").score(LIKELIHOODS)
+        both.scorer("tuned").score(LIKELIHOODS)
+        with torch.no_grad():
+            both._shelf.model.get_base_model().model.norm.weight.mul_(1.001)
+        assert both.scorer("base").score(LIKELIHOODS) == before
+
+
+def test_a_scorer_that_is_not_exact_is_named_and_remembered(base: ModelRef, maker: Any) -> None:
+    """`tree` ends with the reason; `auto` takes lm-eval's model, and later runs know without loading one."""
+    model, tokenizer = maker.load()
+    model.config.rope_parameters = {**model.config.rope_parameters, "rope_type": "dynamic", "factor": 2.0}
+    tuned = maker.save("dynamic", model, tokenizer)
+    believed: dict[str, str] = {}
+    with ModelSession(base, tuned, FLOAT32, Trust(), believed=believed) as both:
+        both.scorer("base").score(LIKELIHOODS)
+        with pytest.raises(FellBack, match=r"not exact for dynamic: .*dynamic") as caught:
+            both.scorer("tuned").score(LIKELIHOODS)
+        both.fall_back(caught.value)
+        assert_same(both.scorer("tuned").score(LIKELIHOODS), ask_lm_eval(LIKELIHOODS, tuned.path))
+        assert (
+            both.scorer("base").identity["scorer"] == both.scorer("tuned").identity["scorer"] == "lm-eval-hf"
+        )
+    later = ModelSession(base, tuned, FLOAT32, Trust(), believed=believed)
+    assert (later.way, later.fallen, later.loaded) == (Way("hf", 4), caught.value.message, None)
+    strict = ModelSession(base, tuned, replace(FLOAT32, scorer="tree"), Trust(), believed=believed)
+    with pytest.raises(FellBack, match="not exact for dynamic"):
+        _ = strict.way
 
 
 def test_nothing_is_loaded_before_a_request(
