@@ -3,8 +3,8 @@
 
     python scripts/draw_tree.py [--out docs/img]
 
-tree.svg: five requests of two small questions, a token a word, as one pack: laid out by the package's own code,
-with the mask that it gives to the model.
+tree.svg: five requests of two small questions, a token a word, as one pack: laid out by the package's own
+code, with the mask that it gives to the model.
 """
 
 from __future__ import annotations
@@ -27,7 +27,21 @@ REQUESTS = [
     ("The cat ran", "home ."),
     ("The cat ran", "away ."),
 ]
-WORDS = "The cat sat on the mat moon a chair ran home away .".split()  # in this order in the picture
+WORDS = [
+    "The",
+    "cat",
+    "sat",
+    "on",
+    "the",
+    "mat",
+    "moon",
+    "a",
+    "chair",
+    "ran",
+    "home",
+    "away",
+    ".",
+]  # in this order in the picture
 ROW, STEP, LEFT, TOP, GAP = 30, 46, 20, 74, 64
 STYLE = """
   text { font: 15px -apple-system, "Segoe UI", Helvetica, Arial, sans-serif; fill: #17191e; }
@@ -84,12 +98,13 @@ def draw() -> str:
     width, height = left + ROW * len(pack) + 16, TOP + ROW * len(pack) + 14
     asked = sum(len(f"{context} {end}".split()) - 1 for context, end in REQUESTS)
     said = (
-        f"Five requests of two questions as one prefix tree. Left: {len(pack)} nodes in depth-first order, a row each, "
-        f"in the place of {asked} tokens one by one; rings mark the nodes after which a token is scored. Right: the "
-        "attention mask, in which each node looks at itself and at its ancestors alone."
+        f"Five requests of two questions as one prefix tree. Left: {len(pack)} nodes in depth-first "
+        f"order, a row each, for {asked} tokens one by one; rings mark the nodes after which a token is scored. "
+        "Right: the attention mask, in which each node looks at itself and at its ancestors alone."
     )
+    heading = f"The tree: {len(pack)} nodes for {asked} tokens"
     body = [
-        f'<text class="title" x="{LEFT}" y="24">The tree: {len(pack)} nodes for {asked} tokens</text>',
+        f'<text class="title" x="{LEFT}" y="24">{heading}</text>',
         f'<text class="soft" x="{LEFT}" y="48">ring: a next token is scored here</text>',
         f'<text class="title" x="{left}" y="24">Its mask</text>',
         f'<text class="soft" x="{left}" y="48">row q looks at column k</text>',
