@@ -43,10 +43,10 @@ def _layers(body: nn.Module) -> list[Any]:
 
 
 def _compile(layer: Any) -> None:
-    """One layer at a time: all share one compiled code, where a whole model takes minutes."""
+    """One layer at a time, for any size: all share one compiled code, where a whole model takes minutes."""
     kept = layer.__dict__.get("_compiled_for_tree")
     if kept is None:
-        layer.compile(dynamic=False)
+        layer.compile(dynamic=True)
         layer.__dict__["_compiled_for_tree"] = layer._compiled_call_impl
     else:
         layer._compiled_call_impl = kept

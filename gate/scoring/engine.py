@@ -23,7 +23,7 @@ Scores = list[tuple[float, bool]]
 
 CPU_SHAPE = PackShape(limit=2048, step=1, overhead=16, square=2048)
 GPU_SHAPE = PackShape(limit=8192, step=128, overhead=64)
-SHARE = 4  # of the pack's limit: the smaller size of a forward pass on a GPU, for what is left over
+STEP = 512  # tokens: passes on a GPU are multiples of it, so that little of them is padding
 
 
 def shape_for(device: torch.device, limit: int) -> PackShape:
@@ -49,8 +49,8 @@ class TreeEngine:
     """One model's log-likelihoods of readings. Raises Unsound where the model cannot be scored like this.
 
     On a CPU each pack is a forward pass of its own, so that its scores have the same bits in any company; on
-    a GPU packs share passes of two fixed sizes. `attention` is FlexAttention or SDPA with a dense mask;
-    `compiled` whether the decoder's layers are compiled. `caller` makes the calls.
+    a GPU packs share passes of a few sizes, compiled once for all. `attention` is FlexAttention or SDPA with
+    a dense mask; `compiled` whether the decoder's layers are compiled. `caller` makes the calls.
     """
 
     def __init__(
@@ -103,7 +103,7 @@ class TreeEngine:
     def _sent(self, groups: Sequence[Sequence[Reading]]) -> Iterator[Sent]:
         limit = self.shape.limit
         batches = (
-            filled(self._packs(groups), (limit // SHARE, limit))
+            filled(self._packs(groups), tuple(range(STEP, limit + 1, STEP)))
             if self._fixed
             else alone(self._packs(groups))
         )

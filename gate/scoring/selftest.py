@@ -10,6 +10,7 @@ between batch 1 and batch 16, above a floor: 1e-4 in float32, a step of a logit 
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,7 +24,6 @@ from gate.scoring.forward import Unsound, bare_model
 from gate.scoring.readings import Reading
 
 TOLERANCE = 1e-4  # nats, of a sum of log-probabilities in float32
-FLOOR = {torch.bfloat16: 0.05, torch.float16: 0.01}  # nats a token: one step of a logit of ordinary size
 ROOM = 3.0  # times the model's own noise, of which a few readings show a part
 TWIN_WINDOW = 11  # tokens; readings of the forest are longer
 TWIN_WORDS = 512
@@ -107,9 +107,16 @@ def forest(words: int, longest: int, shared: int = SHORT) -> list[Reading]:
 
 
 def _check_twin(model: Any, build: Build) -> None:
-    """Raises Unsound where the twin's scores through the tree are not its own."""
+    """Raises Unsound where the twin's scores through the tree are not its own: on the CPU, and on the
+    model's GPU with texts of several of FlexAttention's blocks."""
     twin = make_twin(model)
-    readings = forest(twin.config.get_text_config(decoder=True).vocab_size, _longest(twin))
+    _check_float32(twin, build, SHORT)
+    if bare_device(model).type != "cpu":
+        _check_float32(twin.to(bare_device(model)), build, LONG)
+
+
+def _check_float32(twin: Any, build: Build, shared: int) -> None:
+    readings = forest(twin.config.get_text_config(decoder=True).vocab_size, _longest(twin), shared)
     found = [score for score, _ in build(twin).loglikelihoods([readings])[0]]
     apart = np.abs(np.array(_alone(twin, readings)) - found).max()
     if not apart <= TOLERANCE:
@@ -190,7 +197,7 @@ def reference(model: Any) -> Reference:
     readings = forest(min(config.vocab_size, 32_000), _longest(model), _shared(model))
     own, together = np.array(_alone(model, readings)), np.array(_in_batch(model, readings))
     scored = np.array([len(each.tokens) - each.start for each in readings])
-    least = FLOOR.get(model.dtype, 0.0) * scored + TOLERANCE
+    least = _step(model, readings[0]) * scored + TOLERANCE
     return Reference(readings, own, np.maximum(least, ROOM * np.abs(own - together).max()))
 
 
@@ -236,6 +243,16 @@ def _own(model: Any, readings: Sequence[Reading]) -> list[float]:
         logprobs = row[reading.start - 1 : len(reading.tokens) - 1].float().log_softmax(-1)
         found.append(float(logprobs.gather(1, scored[:, None]).double().sum()))
     return found
+
+
+@torch.no_grad()
+def _step(model: Any, reading: Reading) -> float:
+    """Nats between two neighbouring logits of the size of this model's largest; 0 in float32."""
+    if model.dtype not in (torch.bfloat16, torch.float16):
+        return 0.0
+    row = torch.from_numpy(reading.tokens[:-1]).long()[None].to(bare_device(model))
+    largest = float(model(input_ids=row, use_cache=False).logits.float().abs().max())
+    return float(torch.finfo(model.dtype).eps) * 2.0 ** math.floor(math.log2(max(largest, 1e-6)))
 
 
 def _line(error: Exception) -> str:
