@@ -99,7 +99,7 @@ def draw() -> str:
     asked = sum(len(f"{context} {end}".split()) - 1 for context, end in REQUESTS)
     said = (
         f"Five requests of two questions as one prefix tree. Left: {len(pack)} nodes in depth-first "
-        f"order, a row each, for {asked} tokens one by one; rings mark the nodes after which a token is scored. "
+        f"order, a row each, for {asked} tokens one by one; a ring marks a node after which one is scored. "
         "Right: the attention mask, in which each node looks at itself and at its ancestors alone."
     )
     heading = f"The tree: {len(pack)} nodes for {asked} tokens"
