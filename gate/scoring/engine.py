@@ -21,7 +21,7 @@ from gate.scoring.tree import Pack, PackShape, make_packs
 Attention = Literal["dense", "flex"]
 Scores = list[tuple[float, bool]]
 
-CPU_SHAPE = PackShape(limit=2048, step=1, overhead=16, square=2048)
+CPU_SHAPE = PackShape(limit=2048, step=1, overhead=40, square=2048)
 GPU_SHAPE = PackShape(limit=8192, step=128, overhead=64)
 STEP = 512  # tokens: passes on a GPU are multiples of it, so that little of them is padding
 
