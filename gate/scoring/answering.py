@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -45,15 +45,18 @@ class TreeModel:
 
     def _scored(self, groups: Sequence[Sequence[Request]]) -> list[Response]:
         asked = [[each for each in group if each.kind != "generate_until"] for group in groups]
-        flat = [request for group in asked for request in group]
-        if not flat:
+        if not any(asked):
             return []
+        of_group: list[list[tuple[Reading, ...]]] = []
+
+        def readings() -> Iterator[list[Reading]]:
+            """Each group's when the engine asks for it: on a GPU, while that computes the one before."""
+            for group in asked:
+                of_group.append(self.reader.read(group))
+                yield [one for each in of_group[-1] for one in each]
+
         with renamed(self.way.sizes, self.device_name, "the tree scorer"):
-            readings = iter(self.reader.read(flat))
-            of_group = [[next(readings) for _ in group] for group in asked]
-            scores = self.engine.loglikelihoods(
-                [[one for each in group for one in each] for group in of_group]
-            )
+            scores = self.engine.loglikelihoods(readings())
         found = []
         for group, parts, scored in zip(asked, of_group, scores, strict=True):
             each = iter(scored)

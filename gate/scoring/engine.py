@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import astuple, dataclass, replace
 from typing import Any, Literal
 
@@ -13,7 +13,7 @@ from gate.scoring.ahead import ahead
 from gate.scoring.attention import switched
 from gate.scoring.batches import Batch, Ints, alone, filled
 from gate.scoring.flex import FlexMasks, find_blocks
-from gate.scoring.forward import ROWS_AT_ONCE, Caller, Wiring, bare_model, score_rows, wire
+from gate.scoring.forward import ROWS_AT_ONCE, Caller, Wiring, bare_model, normalise, score_rows, wire
 from gate.scoring.masks import additive, allowed
 from gate.scoring.readings import Reading
 from gate.scoring.tree import Pack, PackShape, make_packs
@@ -69,6 +69,7 @@ class TreeEngine:
         self.attention: Attention = attention or ("flex" if on_gpu else "dense")
         self.compiled = on_gpu and self.attention == "flex" if compiled is None else compiled
         self._fixed = on_gpu or self.attention == "flex"
+        self._normalise = torch.compile(normalise, dynamic=True) if self.compiled else normalise
         self._masks: dict[int, FlexMasks] = {}
 
     @property
@@ -77,45 +78,47 @@ class TreeEngine:
         name = {"flex": "FlexAttention", "dense": "dense masks"}[self.attention]
         return f"packs of {self.shape.limit:,} tokens, {name}{', compiled layers' if self.compiled else ''}"
 
-    def loglikelihoods(self, groups: Sequence[Sequence[Reading]]) -> list[Scores]:
+    def loglikelihoods(self, groups: Iterable[Sequence[Reading]]) -> list[Scores]:
         """Of each reading the sum of its log-probabilities in nats, and whether all tokens are the likeliest.
 
-        Groups are cut into packs apart: no pack mixes them, and their layout is their own. Raises
-        torch.OutOfMemoryError where a pass does not fit; smaller packs may.
+        Groups are cut into packs apart: no pack mixes them, and their layout is their own. An iterator of
+        groups is asked for the next one while the device computes. Raises torch.OutOfMemoryError where a pass
+        does not fit; smaller packs may.
         """
-        count = sum(map(len, groups))
+        counts: list[int] = []
         owners, logprobs, greedy = [], [], []
         with torch.no_grad(), switched(self.caller, self.attention, self.compiled):
-            for sent in ahead(self._sent(groups)) if self._fixed else self._sent(groups):
+            for sent in ahead(self._sent(groups, counts)) if self._fixed else self._sent(groups, counts):
                 found = self._score(sent)
                 owners.append(sent.batch.owners)
                 logprobs.append(found[0])
                 greedy.append(found[1])
             if not owners:
-                return [[] for _ in groups]
+                return [[] for _ in counts]
             owner = np.concatenate(owners)
             values, likeliest = torch.cat(logprobs).cpu().numpy(), torch.cat(greedy).cpu().numpy()
-        total = np.bincount(owner, weights=values, minlength=count)
-        missed = np.bincount(owner, weights=~likeliest, minlength=count)
+        total = np.bincount(owner, weights=values, minlength=sum(counts))
+        missed = np.bincount(owner, weights=~likeliest, minlength=sum(counts))
         each = iter(zip(total.tolist(), (missed == 0).tolist(), strict=True))
-        return [[next(each) for _ in group] for group in groups]
+        return [[next(each) for _ in range(count)] for count in counts]
 
-    def _sent(self, groups: Sequence[Sequence[Reading]]) -> Iterator[Sent]:
+    def _sent(self, groups: Iterable[Sequence[Reading]], counts: list[int]) -> Iterator[Sent]:
         limit = self.shape.limit
         batches = (
-            filled(self._packs(groups), tuple(range(STEP, limit + 1, STEP)))
+            filled(self._packs(groups, counts), tuple(range(STEP, limit + 1, STEP)))
             if self._fixed
-            else alone(self._packs(groups))
+            else alone(self._packs(groups, counts))
         )
         for batch in batches:
             yield self._send(batch)
 
-    def _packs(self, groups: Sequence[Sequence[Reading]]) -> Iterator[tuple[Pack, int]]:
-        first = 0
+    def _packs(self, groups: Iterable[Sequence[Reading]], counts: list[int]) -> Iterator[tuple[Pack, int]]:
+        """Packs with the number of their group's first reading; notes how many readings each group has."""
         for group in groups:
+            first = sum(counts)
+            counts.append(len(group))
             for pack in make_packs(group, self.shape):
                 yield pack, first
-            first += len(group)
 
     def _send(self, batch: Batch) -> Sent:
         names = ("tokens", "depth", "subtree_end", "rows", "pair_row", "pair_token")
@@ -137,7 +140,8 @@ class TreeEngine:
         masks = self._flex(parts) if self.attention == "flex" else self._dense(parts)
         hidden = self.caller.hidden(parts["tokens"].long(), parts["depth"].long(), masks)
         rows, pair_row, pair_token = (parts[name].long() for name in ("rows", "pair_row", "pair_token"))
-        return score_rows(self.caller, hidden[rows.to(hidden.device)], pair_row, pair_token, sent.spans)
+        scored = hidden[rows.to(hidden.device)]
+        return score_rows(self.caller, scored, pair_row, pair_token, sent.spans, self._normalise)
 
     def _dense(self, parts: dict[str, torch.Tensor]) -> dict[str, Any]:
         dtype = self.caller.model.dtype

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import copy
 import inspect
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
 
+Sums = Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
 ROWS_AT_ONCE = 1024  # scored nodes whose logits exist at the same time
 
 
@@ -158,23 +160,30 @@ def _with_body(model: Any, path: str, body: nn.Module) -> Any:
 
 
 def score_rows(
-    caller: Caller, hidden: torch.Tensor, pair_row: torch.Tensor, pair_token: torch.Tensor, spans: list[int]
+    caller: Caller,
+    hidden: torch.Tensor,
+    pair_row: torch.Tensor,
+    pair_token: torch.Tensor,
+    spans: list[int],
+    sums: Sums,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Log-probabilities in nats (fp32, [p]) of each pair's token and whether it is the likeliest ([p] bool).
 
     `hidden` [r, width] are the scored nodes; pairs are in ascending order of their row, and `spans[i]` of
-    them lie before row `i * ROWS_AT_ONCE`. At most ROWS_AT_ONCE rows of logits exist at once, in fp32 too.
+    them lie before row `i * ROWS_AT_ONCE`; `sums` is `normalise`, or it compiled. At most ROWS_AT_ONCE rows
+    of logits exist at once, in fp32 too.
     """
     logprobs, greedy = [], []
     for chunk, begin in enumerate(range(0, len(hidden), ROWS_AT_ONCE)):
         logits = caller.logits(hidden[begin : begin + ROWS_AT_ONCE])
         pairs = slice(spans[chunk], spans[chunk + 1])
         rows, tokens = (each.to(logits.device) for each in (pair_row[pairs] - begin, pair_token[pairs]))
-        total, best = _normalise(logits)
+        total, best = sums(logits)
         logprobs.append(logits[rows, tokens].float() - total[rows])
         greedy.append(best[rows] == tokens)
     return torch.cat(logprobs), torch.cat(greedy)
 
 
-def _normalise(logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def normalise(logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Of each row the logarithm of its sum of exponentials, in fp32, and its likeliest token."""
     return torch.logsumexp(logits.float(), -1), logits.argmax(-1)

@@ -213,3 +213,20 @@ def test_an_error_ahead_is_raised_where_the_item_is_missed() -> None:
     assert next(items) == 1
     with pytest.raises(ValueError, match="on purpose"):
         next(items)
+
+
+@pytest.mark.parametrize("attention", ["dense", "flex"])
+def test_groups_are_asked_for_as_they_are_needed(attention: Any) -> None:
+    """From an iterator; what fails there is raised here, unchanged."""
+    engine = TreeEngine(tiny("llama"), PackShape(limit=512, step=128), attention, compiled=False)
+
+    def groups() -> Iterator[list[Reading]]:
+        yield from ([], texts(2, seed=1), [])
+        if attention == "flex":
+            raise KeyError("on purpose")
+
+    if attention == "flex":
+        with pytest.raises(KeyError, match="on purpose"), torch.compiler.set_stance("force_eager"):
+            engine.loglikelihoods(groups())
+    else:
+        assert engine.loglikelihoods(groups()) == engine.loglikelihoods([[], texts(2, seed=1), []])
