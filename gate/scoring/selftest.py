@@ -197,7 +197,7 @@ def reference(model: Any) -> Reference:
     readings = forest(min(config.vocab_size, 32_000), _longest(model), _shared(model))
     own, together = np.array(_alone(model, readings)), np.array(_in_batch(model, readings))
     scored = np.array([len(each.tokens) - each.start for each in readings])
-    least = _step(model, readings[0]) * scored + TOLERANCE
+    least = logit_step(model, readings[0].tokens[:-1].tolist()) * scored + TOLERANCE
     return Reference(readings, own, np.maximum(least, ROOM * np.abs(own - together).max()))
 
 
@@ -246,11 +246,11 @@ def _own(model: Any, readings: Sequence[Reading]) -> list[float]:
 
 
 @torch.no_grad()
-def _step(model: Any, reading: Reading) -> float:
-    """Nats between two neighbouring logits of the size of this model's largest; 0 in float32."""
+def logit_step(model: Any, tokens: Sequence[int]) -> float:
+    """Nats between two neighbouring logits of the size of the largest after these tokens; 0 in float32."""
     if model.dtype not in (torch.bfloat16, torch.float16):
         return 0.0
-    row = torch.from_numpy(reading.tokens[:-1]).long()[None].to(bare_device(model))
+    row = torch.tensor([list(tokens)], device=bare_device(model))
     largest = float(model(input_ids=row, use_cache=False).logits.float().abs().max())
     return float(torch.finfo(model.dtype).eps) * 2.0 ** math.floor(math.log2(max(largest, 1e-6)))
 
