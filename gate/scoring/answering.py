@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from gate.errors import MeasurementError
 from gate.records import Request, Response
 from gate.scoring.engine import TreeEngine, shape_for
+from gate.scoring.generating import Generator, generate
 from gate.scoring.hf import OVERFLOWS, answer, renamed
 from gate.scoring.readings import Reader, Reading
+from gate.scoring.rowtest import choose_rows
 from gate.scoring.selftest import choose
 
 if TYPE_CHECKING:
@@ -25,6 +28,7 @@ class TreeModel:
     """One model's answers. `harness` is lm-eval's model around the same one, for texts that need it."""
 
     engine: TreeEngine
+    generator: Callable[[], Generator | None]  # looked for when the first text is asked for
     reader: Reader
     harness: Callable[[], HarnessModel]
     way: Way
@@ -64,12 +68,33 @@ class TreeModel:
         return found
 
     def _generated(self, groups: Sequence[Sequence[Request]]) -> list[Response]:
-        found = []
-        for group in groups:
-            asked = [request for request in group if request.kind == "generate_until"]
-            if asked:
-                found += answer(self.harness(), asked, self.device_name)
+        asked = [[each for each in group if each.kind == "generate_until"] for group in groups]
+        if not any(asked):
+            return []
+        texts = self.texts([request for group in asked for request in group])
+        found: list[Response] = []
+        for group in asked:
+            made, texts = texts[: len(group)], texts[len(group) :]
+            left = [request for request, text in zip(group, made, strict=True) if text is None]
+            others = iter(answer(self.harness(), left, self.device_name) if left else [])
+            found += [next(others) if text is None else Response(text=text) for text in made]
         return found
+
+    def texts(self, requests: Sequence[Request]) -> list[str | None]:
+        """Generated texts, whatever their groups; None where lm-eval's model has to make one."""
+        with renamed(f"{self.way.rows} rows", self.device_name, "the tree scorer"):
+            generator = self.generator()
+            if generator is None:
+                return [None] * len(requests)
+            return generate(generator, self.harness(), requests)
+
+
+def generator_of(loaded: Loaded, way: Way) -> tuple[Generator | None, str]:
+    """What makes texts by rows, and what its self-test said; None where a model cannot be decoded so."""
+    places = getattr(loaded.model, "hf_device_map", None) or {}
+    if len(set(places.values())) > 1:
+        return None, "the model lies on several devices"
+    return choose_rows(loaded.model, lambda tokens: str(loaded.tokenizer.decode(tokens)), way.rows)
 
 
 def _response(request: Request, parts: Sequence[Reading], scores: Any) -> Response:
@@ -87,11 +112,13 @@ def tree_model(
     known: str | None,
     reader: Reader,
     harness: Callable[[], HarnessModel],
+    note: Callable[[str], None],
 ) -> tuple[TreeModel | None, str]:
     """The tree scorer around a model in memory, if a self-test finds it exact, else None; what the test said.
 
     That is why it is not exact, or why not the fastest kind of it, or "". `known` is what a self-test said
     before of the same model here, None where there was none: a CPU has one kind, which is then believed.
+    `note` is told, when a first text is asked for, what its own self-test says against making it by rows.
     """
     if known is not None and loaded.model.device.type == "cpu":
         engine = None if known else TreeEngine(loaded.model, shape_for(loaded.model.device, way.pack))
@@ -99,4 +126,14 @@ def tree_model(
     else:
         with renamed(way.sizes, device_name, "the self-test"):
             engine, reason = choose(loaded.model, way.pack)
-    return (None if engine is None else TreeModel(engine, reader, harness, way, device_name)), reason
+    if engine is None:
+        return None, reason
+
+    @cache
+    def generator() -> Generator | None:
+        found, said = generator_of(loaded, way)
+        if said:
+            note(f"texts by {'other rows' if found else 'lm-eval HF model'}: {said}")
+        return found
+
+    return TreeModel(engine, generator, reader, harness, way, device_name), reason

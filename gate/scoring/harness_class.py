@@ -6,6 +6,7 @@ The log-softmax is fp32; a batch size is that of what lm-eval's own code still a
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Sequence
 from functools import cached_property
@@ -19,7 +20,7 @@ from gate.scoring.answering import TreeModel, tree_model
 from gate.scoring.hf import HarnessModel
 from gate.scoring.loading import Loaded
 from gate.scoring.readings import reader
-from gate.scoring.settings import CPU_PACK
+from gate.scoring.settings import CPU_PACK, CPU_ROWS, GPU_ROWS
 from gate.scoring.way import PACKS, Way
 
 TOGETHER = 512  # requests whose prefixes are looked for among each other
@@ -32,9 +33,10 @@ class TreeLM(HarnessModel):
 
     def __init__(self, *args: Any, softmax_dtype: str | None = "float32", **kwargs: Any) -> None:
         super().__init__(*args, softmax_dtype=softmax_dtype, **kwargs)
-        pack = PACKS[0] if self.device.type == "cuda" else CPU_PACK
+        on_gpu = self.device.type == "cuda"
+        pack, rows = (PACKS[0], GPU_ROWS) if on_gpu else (CPU_PACK, CPU_ROWS)
         batch = self.batch_size if isinstance(self.batch_size, int) else 1
-        self._way = Way("tree", batch, pack)
+        self._way = Way("tree", batch, pack, rows)
 
     @cached_property
     def _tree(self) -> TreeModel | None:
@@ -44,7 +46,9 @@ class TreeLM(HarnessModel):
     def _made(self, known: str | None) -> TreeModel | None:
         read = reader(self.tokenizer, self.max_length, self.add_bos_token, self.custom_prefix_token_id)
         loaded = Loaded(self.model, self.tokenizer)
-        found, reason = tree_model(loaded, self._way, str(self.device), known, read, lambda: self)
+        found, reason = tree_model(
+            loaded, self._way, str(self.device), known, read, lambda: self, logger.warning
+        )
         if found is None:
             logger.warning("lm-eval's HF model answers: the tree scorer is not exact here: %s", reason)
         return found
@@ -67,6 +71,23 @@ class TreeLM(HarnessModel):
         sums = [each.logprob or 0.0 for each in found]
         self._remember("loglikelihood_rolling", requests, sums)
         return sums
+
+    def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
+        """The text of each request; what asks for more than greedy decoding is lm-eval's."""
+        tree = self._tree
+        texts: list[str | None] = [None] * len(requests)
+        if tree is not None:
+            asked = [
+                Request("generate_until", each.args[0], generation=json.dumps(each.args[1]))
+                for each in requests
+            ]
+            texts = tree.texts(asked)
+        left = [each for each, text in zip(requests, texts, strict=True) if text is None]
+        others = iter(super().generate_until(left, disable_tqdm=disable_tqdm) if left else [])
+        for instance, text in zip(requests, texts, strict=True):
+            if text is not None:
+                self.cache_hook.add_partial("generate_until", instance.args, text)
+        return [next(others) if text is None else text for text in texts]
 
     def _ask(self, instances: Sequence[Instance], kind: Any) -> list[Response] | None:
         requests = [Request(kind, *instance.args[:2]) for instance in instances]

@@ -100,8 +100,8 @@ class ModelSession:
     @property
     def note(self) -> str:
         """One line on why not the fastest scorer answers; "" where it does."""
-        slower = dict.fromkeys(f"not its fastest kind: {reason}" for reason in self._shelf.slower.values())
-        return self.fallen or "; ".join(slower)
+        told = dict.fromkeys(reason for reasons in self._shelf.slower.values() for reason in reasons)
+        return self.fallen or "; ".join(told)
 
     def fall_back(self, error: FellBack) -> None:
         """lm-eval's HF model answers from now on, for both. Raises `error` if the policy names a scorer."""
@@ -170,8 +170,10 @@ class ModelScorer:
 
     @property
     def generation(self) -> Mapping[str, str]:
-        """What changes a text besides: the batch of the texts that the tree leaves to lm-eval's model."""
-        return {"generation_batch": str(self.way.batch)} if self.way.scorer == "tree" else {}
+        """What changes a text besides: rows, and the batch of the texts that the tree leaves to lm-eval's."""
+        if self.way.scorer != "tree":
+            return {}
+        return {"rows": str(self.way.rows), "generation_batch": str(self.way.batch)}
 
     def score(self, requests: Sequence[Request]) -> list[Response]:
         """An answer to each request, in order. Raises ModelError, OutOfMemory, MeasurementError, FellBack."""

@@ -19,6 +19,7 @@ from gate.scoring.way import KEYS, VERSIONS, Way, pack_that_fits
 
 DTYPES = {"F32": "float32", "BF16": "bfloat16", "F16": "float16"}
 CPU_PACK = 2048  # tokens; larger ones gain nothing there, and their masks cost
+GPU_ROWS, CPU_ROWS = 256, 16  # texts at a time
 FITS = 0.8  # of one GPU's memory that weights may take before they are laid over all of them
 SHARE = 0.4  # of a GPU's memory beside the weights that a pack may take
 LENGTH_KEYS = ("n_positions", "max_position_embeddings", "n_ctx")  # lm-eval's, in its order
@@ -99,8 +100,9 @@ def first_way(base: ModelRef, evaluation: Evaluation, settings: Settings) -> Way
         return Way("vllm", evaluation.batch_size)
     if evaluation.scorer == "hf":
         return Way("hf", evaluation.batch_size)
-    pack = _pack(base, settings) if settings.device.startswith("cuda") else CPU_PACK
-    return Way("tree", evaluation.batch_size, pack)
+    if settings.device.startswith("cuda"):
+        return Way("tree", evaluation.batch_size, _pack(base, settings), GPU_ROWS)
+    return Way("tree", evaluation.batch_size, CPU_PACK, CPU_ROWS)
 
 
 def _pack(base: ModelRef, settings: Settings) -> int:

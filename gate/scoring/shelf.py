@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import MutableMapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,7 +42,7 @@ class Shelf:
     believed: MutableMapping[str, str] = field(
         default_factory=dict
     )  # self-tests: "" for exact, or the reason
-    slower: dict[Side, str] = field(default_factory=dict)  # why not the fastest kind of the tree scorer
+    slower: dict[Side, list[str]] = field(default_factory=dict)  # why not the fastest kind of the tree scorer
     side: Side | None = None
     model: Any = None
     served: Side | None = None  # by vLLM, which holds its model itself
@@ -111,16 +111,29 @@ class Shelf:
             name, known = self.settings.device_name, self.believed.get(key)
             length = self.settings.max_length or self.harness(side, way.batch).max_length
             read = reader(loaded.tokenizer, length)
-            found, reason = tree_model(loaded, way, name, known, read, lambda: self.harness(side, way.batch))
+            found, reason = tree_model(
+                loaded,
+                way,
+                name,
+                known,
+                read,
+                lambda: self.harness(side, way.batch),
+                partial(self._note, side),
+            )
             if known is None:
                 self.believed[key] = "" if found else reason
             if found is None:
                 raise FellBack("tree", self.ref(side).name, reason)
             if reason:
-                self.slower[side] = reason
+                self._note(side, f"not by the fastest kind: {reason}")
             self.answering[way] = found
         model: TreeModel = self.answering[way]
         return model
+
+    def _note(self, side: Side, reason: str) -> None:
+        told = self.slower.setdefault(side, [])
+        if reason not in told:
+            told.append(reason)
 
     def vllm(self, side: Side, way: Way, make: Make | None = None) -> Any:
         """lm-eval's vLLM model of a side, in the place of any other. Raises FellBack if it is not exact.

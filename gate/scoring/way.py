@@ -22,18 +22,20 @@ PACKS = (8192, 4096, 2048, 1024, 512)  # tokens; a few fixed sizes, so that noth
 class Way:
     """Which scorer answers, and its size: both models of a pair are asked in the same way.
 
-    `pack` is the tree's, in tokens, 0 elsewhere. `batch` is lm-eval's, in requests; under the tree that of
-    the texts that it leaves to lm-eval's model.
+    `pack` is the tree's, in tokens, and `rows` the texts that it makes at a time; 0 elsewhere. `batch` is
+    lm-eval's, in requests; under the tree that of the texts that it leaves to lm-eval's model.
     """
 
     scorer: ScorerName
     batch: int
     pack: int = 0
+    rows: int = 0
 
     def smaller(self) -> Way | None:
         """What takes less memory; None where nothing does."""
         pack = next((size for size in PACKS if size < self.pack), self.pack)
-        other = replace(self, batch=max(1, self.batch // 2), pack=pack)
+        rows = max(min(1, self.rows), self.rows // 2)
+        other = replace(self, batch=max(1, self.batch // 2), pack=pack, rows=rows)
         return None if other == self else other
 
     @property

@@ -22,6 +22,14 @@ GROUPS = [
         for ending in (" a number", " nothing", " it")
     ]
     + [Request("loglikelihood_rolling", f"Text {group} goes on and on.")]
+    + [
+        Request(
+            "generate_until",
+            f"Text {group} says that {who}",
+            generation='{"until": ["."], "max_gen_toks": 8}',
+        )
+        for who in ("the cat", "nobody")
+    ]
     for group in range(5)
 ]
 
