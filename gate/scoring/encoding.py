@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 Encode = Callable[[Sequence[str], bool | None], list[NDArray[np.int32]]]
 AT_ONCE = 4096  # texts; bounds the memory of the tokenizer's own records
-TRIED = 4  # texts of each call that are held against the tokenizer's own
+TRIED = 2  # texts of each call that are held against the tokenizer's own
 
 
 def batch_encoder(tokenizer: PreTrainedTokenizerBase) -> Encode:
@@ -40,6 +40,8 @@ def batch_encoder(tokenizer: PreTrainedTokenizerBase) -> Encode:
     ways = [pieces.encode, whole] if pieces else [whole]
 
     def encode(texts: Sequence[str], special: bool | None) -> list[NDArray[np.int32]]:
+        if not texts:
+            return []
         backend.no_padding()
         backend.no_truncation()
         own = plain(texts[:TRIED], special)

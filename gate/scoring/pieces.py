@@ -50,7 +50,8 @@ class Pieces:
         if len(self._lines) + len(self._words) > MOST:
             self._lines, self._words = {}, {}
         split = [self._line.split(text) for text in texts]
-        self._learn({line for lines in split for line in lines if line not in self._lines})
+        if new := {line for lines in split for line in lines if line not in self._lines}:
+            self._learn(new)
         before, after = self._around if special else (np.empty(0, np.int32),) * 2
         known = self._lines
         return [np.concatenate([before, *(known[line] for line in lines), after]) for lines in split]

@@ -13,6 +13,7 @@ from tokenizers.processors import TemplateProcessing
 from gate.scoring.pieces import LIKE_LLAMA, pieces_of
 
 CORPUS = [
+    "Is it a cat?\n\nYes!\nNo...\n\n\n(a cat)\n",
     "The cat sat on the mat.\n\nQuestion: can't it? 12 345, 6789!\nAnswer: it's a cat\n",
     "  two spaces\n \n three\t\ttabs... and (brackets) Été naïve 東京 1 2 33\r\nend of it\n\n\n",
 ] * 20
@@ -57,10 +58,10 @@ def trained(pre_tokenizer: Any, start: bool = False) -> Tokenizer:
 
 
 TRAINED = {name: trained(make(), start=name == "llama 3") for name, make in PRE_TOKENIZERS.items()}
-PARTS = st.sampled_from(
-    [" ", "  ", "\n", "\n\n", "\r\n", "\t", "\u00a0", "\u3000", "\x1c", "\x85", "cat", "The", "s", "'s", "'",
-     "é", "e\u0301", "\u0301", "東京", "1", "2345", "٣", "²", "...", ",", "?", "(", "<|end|>", "<s>", "_", "A"]
-)  # fmt: skip
+SPACES = [" ", "  ", "\n", "\n\n", "\r\n", "\t", "\u00a0", "\u3000", "\x1c", "\x85"]
+WORDS = ["cat", "The", "s", "'s", "'", "é", "e\u0301", "\u0301", "東京", "1", "2345", "٣", "²", "A"]
+MARKS = ["...", ",", "?", "!", "(", "_", "<|end|>", "<s>"]
+PARTS = st.sampled_from([*SPACES, *WORDS, *MARKS])
 
 
 @pytest.mark.parametrize("name", sorted(TRAINED))

@@ -192,7 +192,9 @@ def seen_by(blocks: Blocks, exact: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("window", [None, 1, 40, 200, 5000])
 def test_block_tables_see_what_the_mask_allows(window: int | None) -> None:
     """No element more, none less, with and without a sliding window; and most of what is dark is skipped."""
-    for batch in filled(made([1300, 90, 400, 700, 60, 2000], seed=2), (512, 2048)):
+    chain = [Reading(np.arange(length + 1, dtype=np.int32), length) for length in (255, 256, 257, 383)]
+    chains = [(pack, 900) for each in chain for pack in make_packs([each], PackShape(limit=512))]
+    for batch in filled([*made([1300, 90, 400, 700, 60, 2000], seed=2), *chains], (512, 2048)):
         exact = allowed(torch.from_numpy(batch.subtree_end), torch.from_numpy(batch.depth), window).numpy()
         blocks = find_blocks(batch.subtree_end, batch.depth, window)
         assert (seen_by(blocks, exact) == exact).all()
