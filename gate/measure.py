@@ -96,13 +96,14 @@ def measure(
 def exactly(score: Callable[[], R], session: ModelSession, shell: Shell) -> R:
     """What `score` gives; from the beginning with lm-eval's HF model, and a warning, where the session's
     scorer is not exact for one of the models: both sides of a pair come from one scorer."""
-    try:
-        found = score()
-    except FellBack as error:
-        session.fall_back(error)
-        found = score()
-    if session.fallen is not None:
-        shell.warn(f"scored by lm-eval's HF model: {session.fallen}")
+    while True:
+        try:
+            found = score()
+            break
+        except FellBack as error:
+            session.fall_back(error)
+    if session.note:
+        shell.warn(f"not by the fastest scorer: {session.note}")
     return found
 
 

@@ -83,7 +83,7 @@ class TreeModel:
     def texts(self, requests: Sequence[Request]) -> list[str | None]:
         """Generated texts, whatever their groups; None where lm-eval's model has to make one."""
         with renamed(f"{self.way.rows} rows", self.device_name, "the tree scorer"):
-            generator = self.generator()
+            generator = self.generator() if self.way.rows else None
             if generator is None:
                 return [None] * len(requests)
             return generate(generator, self.harness(), requests)
@@ -112,13 +112,13 @@ def tree_model(
     known: str | None,
     reader: Reader,
     harness: Callable[[], HarnessModel],
-    note: Callable[[str], None],
+    refuse: Callable[[str], None],
 ) -> tuple[TreeModel | None, str]:
     """The tree scorer around a model in memory, if a self-test finds it exact, else None; what the test said.
 
     That is why it is not exact, or why not the fastest kind of it, or "". `known` is what a self-test said
     before of the same model here, None where there was none: a CPU has one kind, which is then believed.
-    `note` is told, when a first text is asked for, what its own self-test says against making it by rows.
+    `refuse` is told, when a first text is asked for, why none can be made by rows, if that is so.
     """
     if known is not None and loaded.model.device.type == "cpu":
         engine = None if known else TreeEngine(loaded.model, shape_for(loaded.model.device, way.pack))
@@ -132,8 +132,8 @@ def tree_model(
     @cache
     def generator() -> Generator | None:
         found, said = generator_of(loaded, way)
-        if said:
-            note(f"texts by {'other rows' if found else 'lm-eval HF model'}: {said}")
+        if found is None:
+            refuse(said)
         return found
 
     return TreeModel(engine, generator, reader, harness, way, device_name), reason

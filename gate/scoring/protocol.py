@@ -14,13 +14,15 @@ Side = Literal["base", "tuned"]
 class FellBack(MeasurementError):
     """A fast scorer's self-test says that it is not exact for this model: lm-eval's HF model has to answer.
 
-    Where the policy leaves the choice to ftgate, it is caught and the run begins again with the other scorer.
+    Where the policy leaves the choice to ftgate, it is caught and the run begins again with the other scorer;
+    with `texts`, with the other one for generated texts alone.
     """
 
-    def __init__(self, scorer: str, model: str, reason: str) -> None:
-        self.reason = reason
+    def __init__(self, scorer: str, model: str, reason: str, *, texts: bool = False) -> None:
+        self.reason, self.texts = reason, texts
         hint = "`evaluation: {scorer: auto}` takes lm-eval's HF model where another one is not exact"
-        super().__init__(f"the {scorer} scorer is not exact for {model}: {reason}", hint=hint)
+        what = f"the {scorer} scorer" if not texts else f"the {scorer} scorer's making of texts"
+        super().__init__(f"{what} is not exact for {model}: {reason}", hint=hint)
 
 
 class Scorer(Protocol):

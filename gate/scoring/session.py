@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from types import TracebackType
 from typing import Literal, Self
@@ -45,6 +45,7 @@ class ModelSession:
             base, tuned, evaluation, trust, training_bits, {} if believed is None else believed
         )
         self._fallen: str | None = None
+        self._texts: str | None = None
         self._team = team
 
     def __enter__(self) -> Self:
@@ -80,34 +81,42 @@ class ModelSession:
         UsageError where vLLM is asked for and not installed.
         """
         first = settings_room.first_way(self.base, self.evaluation, self.settings)
-        if first.scorer == "hf" or self.fallen is not None:
+        self._recall(first)
+        if first.scorer == "hf" or self._fallen is not None:
             return Way("hf", first.batch)
-        return first
-
-    @property
-    def fallen(self) -> str | None:
-        """Why lm-eval's HF model answers in the place of a faster scorer; None where it does not."""
-        if self._fallen is None and self.evaluation.scorer in ("auto", "tree"):
-            way = settings_room.first_way(self.base, self.evaluation, self.settings)
-            for side in SIDES:
-                reason = self._shelf.believed.get(
-                    settings_room.self_test_key(self._shelf.identity(side, way))
-                )
-                if reason:
-                    self.fall_back(FellBack("tree", self._shelf.ref(side).name, reason))
-        return self._fallen
+        return first if self._texts is None else replace(first, rows=0)
 
     @property
     def note(self) -> str:
         """One line on why not the fastest scorer answers; "" where it does."""
         told = dict.fromkeys(reason for reasons in self._shelf.slower.values() for reason in reasons)
-        return self.fallen or "; ".join(told)
+        return self._fallen or "; ".join([*told, *([self._texts] if self._texts else [])])
+
+    def _recall(self, first: Way) -> None:
+        """What earlier self-tests said of these models, asked in this way."""
+        if first.scorer != "tree" or self._fallen is not None:
+            return
+        for side in SIDES:
+            key, name = (
+                settings_room.self_test_key(self._shelf.identity(side, first)),
+                self._shelf.ref(side).name,
+            )
+            if reason := self._shelf.believed.get(key):
+                self.fall_back(FellBack("tree", name, reason))
+            if reason := self._shelf.believed.get(self._shelf.texts_key(side, first)):
+                self.fall_back(FellBack("tree", name, reason, texts=True))
 
     def fall_back(self, error: FellBack) -> None:
-        """lm-eval's HF model answers from now on, for both. Raises `error` if the policy names a scorer."""
-        if self.evaluation.scorer != "auto":
+        """lm-eval's HF model answers from now on, for both, or makes the texts that the tree cannot make.
+
+        Raises `error` if the policy names a scorer that is not exact.
+        """
+        if error.texts:
+            self._texts = error.message
+        elif self.evaluation.scorer != "auto":
             raise error
-        self._fallen = error.message
+        else:
+            self._fallen = error.message
         self._shelf.answering.clear()
 
     def scorer(self, side: Side, way: Way | None = None) -> Scorer:

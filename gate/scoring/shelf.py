@@ -118,7 +118,7 @@ class Shelf:
                 known,
                 read,
                 lambda: self.harness(side, way.batch),
-                partial(self._note, side),
+                partial(self._refuse, side, way),
             )
             if known is None:
                 self.believed[key] = "" if found else reason
@@ -134,6 +134,14 @@ class Shelf:
         told = self.slower.setdefault(side, [])
         if reason not in told:
             told.append(reason)
+
+    def texts_key(self, side: Side, way: Way) -> str:
+        """Under which it is remembered whether a side's texts can be made by rows."""
+        return settings_room.self_test_key({**self.identity(side, way), "texts": "rows"})
+
+    def _refuse(self, side: Side, way: Way, reason: str) -> None:
+        self.believed[self.texts_key(side, way)] = reason
+        raise FellBack("tree", self.ref(side).name, reason, texts=True)
 
     def vllm(self, side: Side, way: Way, make: Make | None = None) -> Any:
         """lm-eval's vLLM model of a side, in the place of any other. Raises FellBack if it is not exact.

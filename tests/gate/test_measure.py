@@ -99,7 +99,7 @@ class FakeSession:
     fits: Callable[[str, int, list[str]], bool] = lambda side, size, texts: True
     way: Way = HF
     asked: list[tuple[str, int, frozenset[str]]] = field(default_factory=list)
-    fallen: str | None = None
+    note: str = ""
     processes: int = 1
     inexact: Mapping[str, str] = field(default_factory=dict)  # side -> why the tree is not exact for it
     calls: list[int] = field(default_factory=list)  # blocks of each call
@@ -111,7 +111,7 @@ class FakeSession:
         assert all(request.context for request in requests)
 
     def fall_back(self, error: FellBack) -> None:
-        self.way, self.fallen = HF, error.message
+        self.way, self.note = HF, error.message
 
     def scorer(self, side: str, way: Way | None = None) -> FakeScorer:
         return FakeScorer(self, side, way or self.way)
@@ -394,7 +394,7 @@ def test_where_the_tree_is_not_exact_both_are_scored_otherwise(side: str, store:
     session, said = FakeSession(way=TREE, inexact={side: "ALiBi"}), []
     found = only(run(session, store, said=said))
     assert {*batches(found.base), *batches(found.tuned)} == {BATCH}
-    assert said == [f"scored by lm-eval's HF model: the tree scorer is not exact for {side}: ALiBi"]
+    assert said == [f"not by the fastest scorer: the tree scorer is not exact for {side}: ALiBi"]
 
 
 def test_answers_of_two_scorers_are_never_taken_for_each_other(store: Store) -> None:

@@ -169,10 +169,34 @@ def test_a_scorer_that_is_not_exact_is_named_and_remembered(base: ModelRef, make
             both.scorer("base").identity["scorer"] == both.scorer("tuned").identity["scorer"] == "lm-eval-hf"
         )
     later = ModelSession(base, tuned, FLOAT32, Trust(), believed=believed)
-    assert (later.way, later.fallen, later.loaded) == (Way("hf", 4), caught.value.message, None)
+    assert (later.way, later.note, later.loaded) == (Way("hf", 4), caught.value.message, None)
     strict = ModelSession(base, tuned, replace(FLOAT32, scorer="tree"), Trust(), believed=believed)
     with pytest.raises(FellBack, match="not exact for dynamic"):
         _ = strict.way
+
+
+def test_texts_that_rows_cannot_make_are_lm_evals_for_both(base: ModelRef, maker: Any) -> None:
+    """The tuned model's generation config changes greedy decoding: log-likelihoods stay the tree's."""
+    model, tokenizer = maker.load()
+    model.generation_config.repetition_penalty = 1.5
+    tuned = maker.save("repeating", model, tokenizer)
+    believed: dict[str, str] = {}
+    with ModelSession(base, tuned, FLOAT32, Trust(), believed=believed) as both:
+        both.scorer("base").score(MIXED)
+        with pytest.raises(
+            FellBack, match=r"texts is not exact for repeating: .*repetition_penalty"
+        ) as caught:
+            both.scorer("tuned").score(MIXED)
+        both.fall_back(caught.value)
+        assert (both.way.scorer, both.way.rows) == ("tree", 0)
+        assert_same(both.scorer("tuned").score(MIXED), ask_lm_eval(MIXED, tuned.path))
+        assert "repetition_penalty" in both.note
+    later = ModelSession(base, tuned, FLOAT32, Trust(), believed=believed)
+    assert (later.way.rows, later.loaded) == (0, None)
+    assert (
+        later.scorer("base").generation
+        != ModelSession(base, base, FLOAT32, Trust()).scorer("base").generation
+    )
 
 
 def test_nothing_is_loaded_before_a_request(
