@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import random
 from collections.abc import Callable
+from functools import partial
 from importlib.resources import files
 from typing import Any
 
@@ -73,7 +74,8 @@ def by_generate_batch(model: Any, prompts: Texts, tokens: int) -> Texts:
     """transformers' continuous batching."""
     from transformers import ContinuousBatchingConfig, GenerationConfig
 
-    config = GenerationConfig(max_new_tokens=tokens, do_sample=False, eos_token_id=-1, pad_token_id=0)
+    make: Any = GenerationConfig
+    config = make(max_new_tokens=tokens, do_sample=False, eos_token_id=-1, pad_token_id=0)
     batching = ContinuousBatchingConfig(use_cuda_graph=torch.cuda.is_available())
     out = model.generate_batch(
         inputs=prompts, generation_config=config, continuous_batching_config=batching, progress_bar=False
@@ -118,7 +120,7 @@ def main() -> None:
         by_generate(model, prompts[:batch], 4, batch)  # warm
         found = measure(
             f"HF generate, batch {batch}",
-            lambda batch=batch: by_generate(model, prompts, options.tokens, batch),
+            partial(by_generate, model, prompts, options.tokens, batch),
             first,
         )
         if found:

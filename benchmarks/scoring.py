@@ -28,7 +28,7 @@ from lm_eval.api.instance import Instance
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from benchmarks.mixes import KINDS, Mix, make_mix
-from benchmarks.whole_check import SHAPES
+from benchmarks.whole_check import SHAPES as SHAPES
 from gate.records import Request
 from gate.scoring.hf import HarnessModel
 from gate.scoring.tree import make_packs
@@ -68,7 +68,7 @@ class Row:
 
 def length(model: Any) -> int:
     """Tokens of a text, the same for both."""
-    return min(4096, model.config.max_position_embeddings)
+    return min(4096, int(model.config.max_position_embeddings))
 
 
 def synchronize() -> None:
@@ -210,13 +210,14 @@ def load(options: argparse.Namespace) -> tuple[Any, Any]:
         options.tokenizer or options.model or str(files("gate.demo") / "base")
     )
     if options.model:
-        return AutoModelForCausalLM.from_pretrained(options.model, dtype=dtype).to(device).eval(), tokenizer
+        loaded: Any = AutoModelForCausalLM.from_pretrained(options.model, dtype=dtype)
+        return loaded.to(device).eval(), tokenizer
     shape = SHAPES[options.shape]
     config = LlamaConfig(**shape, vocab_size=max(128_256, len(tokenizer)), max_position_embeddings=8192)
     torch.manual_seed(0)
     torch.set_default_dtype(dtype)
     with torch.device(device):
-        model = LlamaForCausalLM(config)
+        model: Any = LlamaForCausalLM(config)
     torch.set_default_dtype(torch.float32)
     return model.eval(), tokenizer
 

@@ -81,8 +81,8 @@ def calibrate(context: click.Context, /, **options: Any) -> None:
     """Measure what noise is on a base model, and propose margins.
 
     BASE, a folder or a hub name, is scored on the policy's tasks, and again under things that do not
-    matter: another size of batches, order, dtype, other examples, weights with a little noise. The proposal is a
-    file beside the policy, which itself is never changed. What was scored is kept, and `plan` uses it.
+    matter: another size of batches, order, dtype, other examples, weights with a little noise. The proposal
+    is a file beside the policy, which itself is never changed. What was scored is kept, and `plan` uses it.
     """
     from gate.calibrate import CalibrateOptions, calibrate_base
 
