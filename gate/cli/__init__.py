@@ -38,6 +38,10 @@ def cli(context: click.Context, verbose: int, quiet: bool) -> None:
     Exit codes: 0 pass, 1 the gate says no, 2 usage, config or data error, 3 infrastructure error,
     4 undecided, 130 interrupted.
     """
+    if os.environ.get("LOCAL_RANK", "0") != "0" and context.invoked_subcommand != "check":
+        raise click.UsageError(
+            "under torchrun and accelerate only `check` shares its work; run this one alone"
+        )
     context.obj = {"verbose": verbose, "quiet": quiet}
 
 

@@ -168,7 +168,12 @@ def raise_first(answers: Sequence[list[list[Response]] | Failed]) -> None:
 
 
 def launched(environ: Mapping[str, str]) -> tuple[int, int]:
-    """(rank, processes) as torchrun and accelerate tell; (0, 1) where nothing launched this process."""
+    """(rank, processes) as torchrun and accelerate tell; (0, 1) where nothing launched this process.
+
+    A cluster may set RANK for machines of its own; a launcher of processes sets LOCAL_RANK too.
+    """
+    if not {"LOCAL_RANK", DEVICE} & environ.keys():
+        return 0, 1
     return int(environ.get("RANK", "0")), int(environ.get("WORLD_SIZE", "1"))
 
 

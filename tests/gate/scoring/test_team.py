@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -12,7 +14,7 @@ import pytest
 from gate.errors import InfrastructureError, MeasurementError, OutOfMemory
 from gate.records import Evaluation, ModelRef, Request, Response, Trust
 from gate.scoring import FellBack, ModelSession
-from gate.scoring.team import Failed, LocalTeam, attempt, leading, raise_first, share_out
+from gate.scoring.team import Failed, LocalTeam, attempt, launched, leading, raise_first, share_out
 
 FLOAT32 = Evaluation(dtype="float32", batch_size=4, device="cpu")
 GROUPS = [
@@ -119,7 +121,23 @@ def test_what_went_wrong_first() -> None:
     raise_first([[]])
 
 
-def test_one_process_has_no_team() -> None:
-    """Without a launcher nothing is joined."""
-    with leading({}) as nobody:
+@pytest.mark.parametrize("environ", [{}, {"RANK": "1", "WORLD_SIZE": "4"}])
+def test_one_process_has_no_team(environ: dict[str, str]) -> None:
+    """Without a launcher nothing is joined; a cluster that numbers its machines is none."""
+    assert launched(environ) == (0, 1)
+    with leading(environ) as nobody:
         assert nobody is None
+
+
+def test_a_launcher_says_who_leads() -> None:
+    """torchrun's variables; other commands than `check` are refused in its further processes."""
+    environ = {"RANK": "3", "LOCAL_RANK": "3", "WORLD_SIZE": "4"}
+    assert launched(environ) == (3, 4)
+    done = subprocess.run(
+        [sys.executable, "-m", "gate.cli", "doctor"],
+        env={**os.environ, **environ},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert "only `check` shares its work" in done.stderr
