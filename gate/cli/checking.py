@@ -31,6 +31,11 @@ from gate.devices import DEVICES
     metavar="K",
     help="Train K times with other seeds and judge their mean  [default: the policy's].",
 )
+@click.option(
+    "--audit",
+    is_flag=True,
+    help="After an early verdict score the rest too, compare, and keep that in .ftgate/history.",
+)
 @click.pass_context
 def check(context: click.Context, /, **options: Any) -> None:
     """Train, measure, judge and report a fine-tune.
@@ -38,10 +43,16 @@ def check(context: click.Context, /, **options: Any) -> None:
     CONFIG is the training config as the team has it (a TRL sft YAML). With --tuned and --base it
     may be left out.
     """
-    from gate.pipeline import CheckOptions, check_config
+    from gate.pipeline import CheckOptions, check_config, default_run_dir
 
-    outcome = check_config(CheckOptions.of(**options), shell_of(context))
-    context.exit(outcome.exit_code)
+    asked, shell = CheckOptions.of(**options), shell_of(context)
+    outcome = check_config(asked, shell)
+    audited = 0
+    if asked.audit:
+        from gate.audit import audit_check
+
+        audited = audit_check(asked.run_dir or default_run_dir(asked), asked, shell)
+    context.exit(outcome.exit_code or audited)
 
 
 @click.command()
