@@ -128,8 +128,9 @@ def _score_rest(folder: RunFolder, policy: Policy, facts: RunFacts, shell: Shell
     tuned = replace(early.tuned, path=str(judged_model(folder.path, early.tuned.digest, store)))
     tasks = open_tasks(policy.tasks, policy, index_folder=store.root / "tasks")
     bits = plan.config.quantization_bits if plan.config else None
-    with ModelSession(base, tuned, policy.evaluation, policy.trust, bits) as session:
-        measured = measure(tasks, session, store, policy.evaluation, shell)
+    trust, believed = policy.trust, store.self_tests
+    with ModelSession(base, tuned, policy.evaluation, trust, bits, believed) as session:
+        measured = measure(tasks, session, store, shell)
     check_reproduced(early, measured.measurements)
     own, whole = RunFolder.begin(folder.path / AUDIT), replace(policy, decide="full")
     own.write_policy(whole)

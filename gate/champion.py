@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,7 +28,7 @@ from gate.records import (
     TaskInfo,
 )
 from gate.runfolder import CHAMPION, RUN, SEEDS, RunFolder
-from gate.scoring import ModelSession
+from gate.scoring import HF_NAME, ModelSession
 from gate.shell import Shell
 from gate.store import Side, Store, store_root
 from gate.verdict.champion import MODEL_INSTEAD, champion_tasks, pair_with_champion, task_differences
@@ -159,7 +159,7 @@ def measure_champion(
         shell.warn("the champion is this very model: rules against it hold by themselves")
         theirs = ours
     else:
-        theirs, took = _scored(plan, champion, tasks, store, shell)
+        theirs, took = _scored(plan, champion, tasks, made.scorer, store, shell)
     named = Measurements(theirs.base, champion, theirs.tasks, theirs.measurements)
     keep_pairs(folder, pair_with_champion(ours, named, policy))
     return took
@@ -198,13 +198,18 @@ def settings_differ(
 
 
 def _scored(
-    plan: Plan, champion: ModelRef, tasks: Sequence[OpenTask], store: Store, shell: Shell
+    plan: Plan, champion: ModelRef, tasks: Sequence[OpenTask], scorer: str, store: Store, shell: Shell
 ) -> tuple[Measurements, Took]:
+    """Raises MeasurementError where the champion could not be scored by `scorer`, as the tuned model was."""
     from gate.measure import measure
 
     policy, wanted = plan.policy, champion_tasks(plan.policy)
     bits = plan.config.quantization_bits if plan.config else None
     asked = [task for task in tasks if task.info.task in wanted]
-    with ModelSession(plan.base, champion, policy.evaluation, policy.trust, bits) as session:
-        found = measure(asked, session, TrustedFirst.like(store), policy.evaluation, shell)
+    evaluation = policy.evaluation
+    if evaluation.scorer == "auto":
+        evaluation = replace(evaluation, scorer="hf" if scorer == HF_NAME else "tree")
+    believed = store.self_tests
+    with ModelSession(plan.base, champion, evaluation, policy.trust, bits, believed, shell.team) as session:
+        found = measure(asked, session, TrustedFirst.like(store), shell)
     return found.measurements, Took(found.seconds, found.blocks_scored, found.blocks_from_store)

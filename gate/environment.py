@@ -149,6 +149,7 @@ def provenance(
     warnings: Iterable[str] = (),
     order_digest: str = "",
     flip_rates: tuple[FlipRate, ...] = (),
+    scorer_reason: str = "",
 ) -> Provenance:
     """Where, when and with what a verdict is made. The salt is secret: its digest alone is told."""
     return Provenance(
@@ -167,4 +168,5 @@ def provenance(
         warnings=tuple(warnings),
         order_digest=order_digest,
         flip_rates=flip_rates,
+        scorer_reason=scorer_reason,
     )

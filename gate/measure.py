@@ -1,7 +1,7 @@
 """Measure base and tuned model on the same documents, block by block, from the store where it can.
 
 The unit is the block: what is scored, stored, drawn and, later, distributed. Requests are
-built once for both models, and a block is scored for both with the same batch size. Which blocks are
+built once for both models, and a block is scored for both in the same way. Which blocks are
 scored under `decide: score`, `gate.schedule` says.
 """
 
@@ -17,11 +17,11 @@ import msgspec
 import numpy as np
 
 from checks import OpenTask, PreparedLeaf, PreparedTask, flips, pair
-from gate.bench import Bench, Work, block_scorer
+from gate.bench import Bench, StoredOrAsked, Work
 from gate.errors import MeasurementError
-from gate.records import Block, BlockResult, Evaluation, Measurements, Policy, Request, Response
+from gate.records import Block, BlockResult, Measurements, Policy, Request, Response
 from gate.schedule import key_of, make_schedule
-from gate.scoring import ModelSession, Side, check_applied, draw_order, make_blocks
+from gate.scoring import SIDES, FellBack, ModelSession, check_applied, draw_order, make_blocks
 from gate.shell import Shell
 from gate.stats import Array
 from gate.store import Store
@@ -29,7 +29,6 @@ from gate.verdict import order_digest
 from gate.verdict.settling import Key, advance
 
 R = TypeVar("R")
-SIDES: tuple[Side, Side] = ("base", "tuned")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +46,6 @@ def measure(
     tasks: Sequence[OpenTask],
     session: ModelSession,
     store: Store,
-    evaluation: Evaluation,
     shell: Shell,
     policy: Policy | None = None,
     inputs: str = "",
@@ -58,21 +56,26 @@ def measure(
     the salt gives to `inputs`, the digest of what is judged. Else every block is scored.
 
     Raises `MeasurementError` where the two sides do not match or a number is not finite, and
-    `OutOfMemory` where a block does not fit even one request at a time.
+    `OutOfMemory` where a block does not fit even in the smallest size.
     """
     started = shell.clock()
     prepared = [prepare(task, session, shell) for task in tasks]
     shell.progress.done("preparing")
-    work = [item for task in prepared for item in plan_blocks(task, store.salt)]
-    bench = Bench(block_scorer(session, store, shell.clock), evaluation.batch_size, shell)
-    rounds: list[list[Work]] | None = None
-    if policy is not None and policy.decide == "score":
-        rounds = draw_rounds(work, prepared, policy, bench, store.salt, inputs)
-        work = [item for each in rounds for item in each]
-    else:
-        bench.add(work)
-    shell.progress.done(bench.what)
-    check_in_use([bench.sides(item.block) for item in work], work, session)
+    planned = [item for task in prepared for item in plan_blocks(task, store.salt)]
+
+    judging = policy if policy is not None and policy.decide == "score" else None
+
+    def score() -> tuple[Bench, list[list[Work]] | None]:
+        bench = Bench(StoredOrAsked(session, store, shell.clock), session.way, shell)
+        rounds = draw_rounds(planned, prepared, judging, bench, store.salt, inputs) if judging else None
+        drawn = planned if rounds is None else [item for each in rounds for item in each]
+        bench.add(drawn)
+        shell.progress.done(bench.what)
+        check_in_use([bench.sides(item.block) for item in drawn], drawn, session)
+        return bench, rounds
+
+    bench, rounds = exactly(score, session, shell)
+    work = planned if rounds is None else [item for each in rounds for item in each]
     measurements = Measurements(
         base=session.base,
         tuned=session.tuned,
@@ -88,6 +91,20 @@ def measure(
         shell.clock() - started,
         order_digest(measurements),
     )
+
+
+def exactly(score: Callable[[], R], session: ModelSession, shell: Shell) -> R:
+    """What `score` gives; from the beginning with lm-eval's HF model, and a warning, where the session's
+    scorer is not exact for one of the models: both sides of a pair come from one scorer."""
+    while True:
+        try:
+            found = score()
+            break
+        except FellBack as error:
+            session.fall_back(error)
+    if session.note:
+        shell.warn(f"not by the fastest scorer: {session.note}")
+    return found
 
 
 def draw_rounds(

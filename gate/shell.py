@@ -10,10 +10,14 @@ import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import click
 
 from gate.progress import LogProgress, Progress, SilentProgress, TerminalProgress
+
+if TYPE_CHECKING:
+    from gate.scoring.team import Team
 
 # Libraries that would write over the progress line or ask the hub for news.
 QUIET_LIBRARIES = {
@@ -43,6 +47,7 @@ class Shell:
     now: Callable[[], str] = lambda: datetime.now(UTC).isoformat(timespec="seconds")
     colour: bool = False
     quiet: bool = False
+    team: Team | None = None  # of processes that score
 
     @classmethod
     def of_process(cls, *, verbose: int = 0, quiet: bool = False) -> Shell:

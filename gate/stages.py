@@ -18,6 +18,7 @@ from gate.inputs import key_of_training, order_inputs, prove
 from gate.records import ConfigRef, Cost, Plan, Policy, Provenance, RunFacts, TrainingConfig, TunedModel
 from gate.runfolder import ENVIRONMENT, RUN, RunFolder
 from gate.scoring import ModelSession
+from gate.scoring.team import gathered
 from gate.shell import Shell
 from gate.store import Store
 from gate.training import planned_overrides, train
@@ -116,6 +117,11 @@ def measure_models(
     run: Run, plan: Plan, tasks: tuple[OpenTask, ...], tuned: TunedModel, shell: Shell
 ) -> RunFacts:
     """Measure both models; keep the raw measurements, and how they were made, in the run's folder."""
+    with gathered(run.policy.evaluation, shell.environ, shell.team) as team:
+        return _measure(run, plan, tasks, tuned, replace(shell, team=team))
+
+
+def _measure(run: Run, plan: Plan, tasks: tuple[OpenTask, ...], tuned: TunedModel, shell: Shell) -> RunFacts:
     from gate.measure import measure
 
     bits = plan.config.quantization_bits if plan.config else None
@@ -127,10 +133,11 @@ def measure_models(
         shell.warn(text)
 
     aside, inputs = replace(shell, warn=warn), order_inputs(plan, tuned.model)
-    session = ModelSession(plan.base, tuned.model, evaluation, run.policy.trust, bits)
+    trust, believed = run.policy.trust, run.store.self_tests
+    session = ModelSession(plan.base, tuned.model, evaluation, trust, bits, believed, shell.team)
     with run.options.at_policy(), session:
-        measured = measure(tasks, session, run.store, evaluation, aside, run.policy, inputs)
-        settings = session.settings
+        measured = measure(tasks, session, run.store, aside, run.policy, inputs)
+        settings, way, note = session.settings, session.way, session.note
         known = flips_on(run.store, plan.base, plan.tasks, run.options.history or FOLDER)
     run.folder.write_measurements(measured.measurements)
     run.folder.write_record(ENVIRONMENT, describe_environment(find_device(evaluation.device)))
@@ -138,7 +145,8 @@ def measure_models(
         run.policy,
         device=settings.device_name,
         dtype=settings.dtype,
-        scorer="lm-eval HF model",
+        scorer=way.name,
+        scorer_reason=note,
         quantization=settings.quantization,
         batch_size=evaluation.batch_size,
         salt=run.store.salt,

@@ -52,6 +52,7 @@ from gate.keys import dataset_digest, training_key
 from gate.places import PLACES, PULL, collect_unused, use
 from gate.records import BlockResult, TunedModel
 from gate.sealed import Damaged, NewerSchema, open_record, seal_record, write_whole
+from gate.selftests import SelfTests
 from gate.vault import SCHEMA, Vault, digest_to_name, name_to_digest, say_damaged
 
 __all__ = ["Store", "dataset_digest", "digest_to_name", "name_to_digest", "store_root", "training_key"]
@@ -202,6 +203,12 @@ class Store(Vault):
 
         if all(math.isfinite(value) for values in result.values.values() for value in values):
             write_whole(self.block_path(key), block_to_bytes(key, result))
+
+    @property
+    def self_tests(self) -> SelfTests:
+        """What the scorers' self-tests said; as of blocks, a merged ref's word goes first."""
+        layers = (self._trusted, self) if self._trusted is not None else (self,)
+        return SelfTests(*(layer.root / "self-tests" for layer in layers))
 
     # ── Trainings ────────────────────────────────────────────────────────────────────────────────
 

@@ -130,7 +130,7 @@ def _calibration(
     find_device(policy.evaluation.device)
     plain = plain_setting(base, policy, store.salt, tasks)
     prepared = build(plain, base, policy.trust, shell)
-    file = store.root / "calibrations" / f"{_key(base, policy, prepared, store.salt)}.json"
+    file = store.root / "calibrations" / f"{_key(base, policy, prepared, store)}.json"
     with disk_errors(f"read {file}"):
         try:
             return open_record(file.read_bytes(), Calibration, SCHEMA), 0
@@ -150,17 +150,18 @@ def keep_finished(file: Path, calibration: Calibration) -> None:
         write_whole(file, seal_record(calibration, SCHEMA))
 
 
-def _key(base: ModelRef, policy: Policy, prepared: tuple[PreparedTask, ...], salt: bytes) -> str:
+def _key(base: ModelRef, policy: Policy, prepared: tuple[PreparedTask, ...], store: Store) -> str:
     """Of all that changes what is found: how the base answers, the tasks, the blocks, the changes."""
     from gate.calibrate.changes import OTHER_DTYPE, OTHER_EXAMPLES, SEED, SHARE
 
-    with ModelSession(base, base, policy.evaluation, policy.trust) as session:
+    evaluation, believed = policy.evaluation, store.self_tests
+    with ModelSession(base, base, evaluation, policy.trust, believed=believed) as session:
         identity = dict(session.scorer("base").identity)
     tasks = [
         [task.info.task, task.info.digest, [leaf.documents_planned for leaf in task.info.leaves]]
         for task in prepared
     ]
-    salted = hashlib.sha256(salt).hexdigest()
+    salted = hashlib.sha256(store.salt).hexdigest()
     parts = [identity, tasks, salted, dict(OTHER_DTYPE), OTHER_EXAMPLES, SEED, SHARE]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
@@ -177,12 +178,13 @@ def _measure(
     from gate.calibrate.changes import changes_of
     from gate.calibrate.scoring import build, compare, score
 
-    with ModelSession(base, base, policy.evaluation, policy.trust) as session:
-        settings = session.settings
+    evaluation, believed = policy.evaluation, store.self_tests
     first = score(plain, prepared, "scoring the base model", store, policy.trust, shell)
+    with ModelSession(base, base, evaluation, policy.trust, believed=believed) as session:
+        settings, way = session.settings, session.way
     scored, done, left_out = first.scored, [], []
     noise: list[Noise] = []
-    for change in changes_of(plain, base, policy, settings, store.root):
+    for change in changes_of(plain, base, policy, settings, way, store.root):
         same = change.setting.tasks is plain.tasks
         asked = prepared if same else build(change.setting, base, policy.trust, shell)
         try:

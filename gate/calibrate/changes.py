@@ -13,6 +13,7 @@ from typing import Literal
 from checks import OpenTask
 from gate.models import inspect_model
 from gate.records import Evaluation, ModelRef, Policy
+from gate.scoring import Way
 from gate.scoring.noise import copy_with_noise
 from gate.scoring.settings import Settings
 from gate.sealed import disk_errors
@@ -28,6 +29,16 @@ BATCH, ORDER, DTYPE, EXAMPLES, WEIGHTS = (
 )  # fmt: skip
 
 
+def as_it_is(way: Way) -> Way:
+    """The size of every check."""
+    return way
+
+
+def other_size(way: Way) -> Way:
+    """Half the size; where it is the smallest, batches of 2."""
+    return way.smaller() or replace(way, batch=2)
+
+
 @dataclass(frozen=True)
 class Setting:
     """How the base is scored once: with what settings, in which blocks, which tasks, and as which model."""
@@ -36,6 +47,7 @@ class Setting:
     salt: bytes
     tasks: tuple[OpenTask, ...]
     model: Callable[[], AbstractContextManager[ModelRef]]
+    sized: Callable[[Way], Way] = as_it_is  # the size in which the scorer is asked
 
 
 @dataclass(frozen=True)
@@ -53,15 +65,11 @@ def plain_setting(base: ModelRef, policy: Policy, salt: bytes, tasks: Sequence[O
 
 
 def changes_of(
-    plain: Setting, base: ModelRef, policy: Policy, settings: Settings, folder: Path
+    plain: Setting, base: ModelRef, policy: Policy, settings: Settings, way: Way, folder: Path
 ) -> Iterator[Change]:
-    """Each change on its own. `settings` are the plain one's; `folder` has room for a copy of the base."""
+    """Each change on its own; `settings` and `way` are the plain ones. `folder` takes a copy of the base."""
     dtype, device = settings.dtype, settings.device
-    size = policy.evaluation.batch_size
-    other = size // 2 if size > 1 else 2
-    yield Change(
-        BATCH, f"{other}, not {size}", replace(plain, evaluation=replace(plain.evaluation, batch_size=other))
-    )
+    yield Change(BATCH, f"{other_size(way).sizes}, not {way.sizes}", replace(plain, sized=other_size))
     salt = hashlib.sha256(b"calibrate" + plain.salt).digest()
     yield Change(ORDER, "documents share other blocks", replace(plain, salt=salt))
     wide = OTHER_DTYPE.get(dtype)

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from checks import PreparedTask, pair
-from gate.bench import Work, block_scorer
+from gate.bench import Bench, StoredOrAsked, Work
 from gate.calibrate.changes import EXAMPLES, Setting
 from gate.errors import MeasurementError
 from gate.foresight.noise import Noise
-from gate.measure import plan_blocks, prepare
+from gate.measure import exactly, plan_blocks, prepare
 from gate.records import BlockResult, Measurement, ModelRef, TaskInfo, Trust
 from gate.scoring import ModelSession
 from gate.shell import Shell
@@ -42,19 +42,24 @@ def score(
     setting: Setting, prepared: tuple[PreparedTask, ...], what: str, store: Store, trust: Trust, shell: Shell
 ) -> Answers:
     """Score every planned block of the setting's tasks. Raises `OutOfMemory` where a block does not fit."""
-    size = setting.evaluation.batch_size
-    with setting.model() as model, ModelSession(model, model, setting.evaluation, trust) as session:
+    with (
+        setting.model() as model,
+        ModelSession(model, model, setting.evaluation, trust, believed=store.self_tests) as session,
+    ):
         work = [item for task in prepared for item in plan_blocks(task, setting.salt)]
-        ask = block_scorer(session, store, shell.clock)
-        found: dict[tuple[str, str], list[BlockResult]] = {}
-        scored = 0
-        for number, item in enumerate(work):
-            shell.progress.update(what, number, len(work), item.leaf.name)
-            answer = ask(item, "base", size)
-            scored += not answer.from_store
-            found.setdefault(_name(item), []).append(answer.result)
-        shell.progress.update(what, len(work), len(work))
+
+        def ask() -> Bench:
+            way = setting.sized(session.way)
+            bench = Bench(StoredOrAsked(session, store, shell.clock), way, shell, shrinks=False)
+            bench.add_base(work, what)
+            return bench
+
+        bench = exactly(ask, session, shell)
         shell.progress.done(what)
+    found: dict[tuple[str, str], list[BlockResult]] = {}
+    for item in work:
+        found.setdefault(_name(item), []).append(bench.results["base", item.block].result)
+    scored = sum(not each.from_store for each in bench.results.values())
     return Answers(prepared, found, scored)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import click
@@ -41,18 +42,23 @@ def check(context: click.Context, /, **options: Any) -> None:
     """Train, measure, judge and report a fine-tune.
 
     CONFIG is the training config as the team has it (a TRL sft YAML). With --tuned and --base it
-    may be left out.
+    may be left out. Under torchrun or accelerate, blocks are scored by all of its processes.
     """
+    from gate.audit import audit_check
     from gate.pipeline import CheckOptions, check_config, default_run_dir
+    from gate.scoring.following import follow
+    from gate.scoring.team import leading
 
     asked, shell = CheckOptions.of(**options), shell_of(context)
-    outcome = check_config(asked, shell)
-    audited = 0
-    if asked.audit:
-        from gate.audit import audit_check
-
-        audited = audit_check(asked.run_dir or default_run_dir(asked), asked, shell)
-    context.exit(outcome.exit_code or audited)
+    if follow(shell.environ):
+        return
+    with leading(shell.environ) as team:
+        shell = replace(shell, team=team)
+        code = check_config(asked, shell).exit_code
+        if asked.audit:
+            audited = audit_check(asked.run_dir or default_run_dir(asked), asked, shell)
+            code = code or audited
+    context.exit(code)
 
 
 @click.command()

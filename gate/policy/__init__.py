@@ -165,7 +165,7 @@ def _evaluation(section: Section) -> Evaluation:
         "dtype": entry.choice("dtype", ("auto", "float32", "bfloat16", "float16")),
         "chat_template": entry.choice("chat_template", ("auto", "none", "base")),
         "quantization": entry.choice("quantization", ("none", "match_training")),
-        "scorer": entry.choice("scorer", ("auto", "hf")),
+        "scorer": entry.choice("scorer", ("auto", "tree", "hf", "vllm")),
         "batch_size": entry.whole("batch_size", 1, 65_536),
         "device": entry.word("device"),
     }

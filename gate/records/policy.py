@@ -153,7 +153,7 @@ class Evaluation:
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     chat_template: Literal["auto", "none", "base"] = "auto"
     quantization: Literal["none", "match_training"] = "none"
-    scorer: Literal["auto", "hf"] = "auto"
+    scorer: Literal["auto", "tree", "hf", "vllm"] = "auto"
     batch_size: int = 16
     device: str = "auto"
 

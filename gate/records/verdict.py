@@ -155,6 +155,7 @@ class Provenance:
     warnings: tuple[str, ...] = ()
     order_digest: str = ""  # of the order in which documents were drawn; "" where all were scored
     flip_rates: tuple[FlipRate, ...] = ()  # of each task: what was expected beside what was seen
+    scorer_reason: str = ""  # why `scorer` answered in the place of a faster one; "" where none was wanted
 
 
 @dataclass(frozen=True, slots=True)

@@ -284,7 +284,7 @@ def _facts(result: Verdict | Failure) -> Iterable[tuple[str, str]]:
     yield "policy", source.policy_path
     yield "policy digest", source.policy_digest
     yield "measured in", f"{source.dtype}, quantization {source.quantization}, batch size {source.batch_size}"
-    yield "scorer", source.scorer
+    yield "scorer", source.scorer + (f"; {source.scorer_reason}" if source.scorer_reason else "")
     yield "device", source.device
     yield "platform", source.platform
     yield "created", source.created

@@ -1,4 +1,4 @@
-"""lm-eval's own HF model, answering our requests: the reference that every faster scorer must equal.
+"""lm-eval's own models, answering our requests; its HF model is the reference that every scorer must equal.
 
 One deviation from lm-eval 0.4.13, on purpose: a rolling log-likelihood under a tokenizer that adds a
 start token gets one start token, where lm-eval puts its prefix token before the tokenizer's own.
@@ -15,10 +15,11 @@ from typing import Any
 
 import torch
 from lm_eval.api.instance import Instance
+from lm_eval.api.model import LM
 from lm_eval.models.huggingface import HFLM
 from transformers import LogitsProcessor, LogitsProcessorList
 
-from gate.errors import MeasurementError, OutOfMemory
+from gate.errors import GateError, MeasurementError, OutOfMemory
 from gate.records import Request, Response
 from gate.scoring.loading import Loaded, free
 from gate.scoring.settings import Settings
@@ -92,7 +93,7 @@ def harness_model(loaded: Loaded, settings: Settings, batch_size: int) -> Harnes
         logger.setLevel(level)
 
 
-def answer(model: HarnessModel, requests: Sequence[Request], device_name: str) -> list[Response]:
+def answer(model: LM, requests: Sequence[Request], device_name: str) -> list[Response]:
     """An answer to each request, in order.
 
     Raises OutOfMemory where a batch does not fit, and MeasurementError where a request cannot be scored or
@@ -102,7 +103,7 @@ def answer(model: HarnessModel, requests: Sequence[Request], device_name: str) -
     for kind, ask in _ASK.items():
         places = [place for place, request in enumerate(requests) if request.kind == kind]
         if places:
-            with _renamed(model, device_name):
+            with renamed(f"batches of {model.batch_size}", device_name, "lm-eval"):
                 torch.manual_seed(SEED)
                 found = ask(model, [_instance(requests[place]) for place in places])
             answers.update(zip(places, found, strict=True))
@@ -124,20 +125,20 @@ def _instance(request: Request) -> Instance:
     return Instance(request_type=request.kind, doc={}, arguments=arguments, idx=0)
 
 
-def _loglikelihood(model: HarnessModel, instances: list[Instance]) -> list[Response]:
+def _loglikelihood(model: LM, instances: list[Instance]) -> list[Response]:
     pairs = model.loglikelihood(instances, disable_tqdm=True)
     return [Response(logprob=logprob, greedy=greedy) for logprob, greedy in pairs]
 
 
-def _rolling(model: HarnessModel, instances: list[Instance]) -> list[Response]:
+def _rolling(model: LM, instances: list[Instance]) -> list[Response]:
     return [Response(logprob=each) for each in model.loglikelihood_rolling(instances, disable_tqdm=True)]
 
 
-def _generate(model: HarnessModel, instances: list[Instance]) -> list[Response]:
+def _generate(model: LM, instances: list[Instance]) -> list[Response]:
     return [Response(text=text) for text in model.generate_until(instances, disable_tqdm=True)]
 
 
-_ASK: dict[str, Callable[[HarnessModel, list[Instance]], list[Response]]] = {
+_ASK: dict[str, Callable[[LM, list[Instance]], list[Response]]] = {
     "loglikelihood": _loglikelihood,
     "loglikelihood_rolling": _rolling,
     "generate_until": _generate,
@@ -145,26 +146,24 @@ _ASK: dict[str, Callable[[HarnessModel, list[Instance]], list[Response]]] = {
 
 
 @contextmanager
-def _renamed(model: HarnessModel, device_name: str) -> Iterator[None]:
-    """Our errors for torch's and lm-eval's."""
+def renamed(sizes: str, device_name: str, who: str) -> Iterator[None]:
+    """Our errors for torch's and those of `who` scores; `sizes` says how much at a time."""
     try:
         yield
-    except (MeasurementError, KeyboardInterrupt):
+    except (GateError, KeyboardInterrupt):
         raise
     except Exception as error:  # lm-eval asserts, and each architecture raises its own
-        if _is_out_of_memory(error):
+        if is_out_of_memory(error):
             error.__traceback__ = None  # its frames hold the tensors that did not fit
             free()
             raise OutOfMemory(
-                f"scoring in batches of {model.batch_size} does not fit into the memory of {device_name}",
+                f"scoring in {sizes} does not fit into the memory of {device_name}",
                 hint="lower `evaluation: {batch_size: ...}`",
             ) from error
-        raise MeasurementError(
-            f"lm-eval could not score a request: {type(error).__name__}: {error}"
-        ) from error
+        raise MeasurementError(f"{who} could not score a request: {type(error).__name__}: {error}") from error
 
 
-def _is_out_of_memory(error: Exception) -> bool:
+def is_out_of_memory(error: Exception) -> bool:
     told = str(error).lower()
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
         isinstance(error, RuntimeError) and ("can't allocate memory" in told or "out of memory" in told)

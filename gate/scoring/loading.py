@@ -1,4 +1,4 @@
-"""Models in memory: base, full tuned model, adapter on its base. One at a time."""
+"""Models from files: base, full tuned model, an adapter put on its base and taken off again."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def load_full(ref: ModelRef, settings: Settings, remote_code: bool) -> Any:
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             ref.path,
             dtype=getattr(torch, settings.dtype),
-            device_map={"": settings.device},
+            device_map={"": settings.device} if settings.spread == 1 else "balanced",
             quantization_config=quantization_config(settings),
             use_safetensors=True,
             local_files_only=True,
@@ -106,6 +106,36 @@ def put_adapter_on(base: Any, adapter: ModelRef) -> Any:
             hint="it was tuned from another base; name that one",
         )
     return model.eval()
+
+
+def take_adapter_off(wrapped: Any) -> Any:
+    """The bare base under an adapter, its own layers back in place; None where peft leaves any of its own."""
+    bare = wrapped.unload()
+    if hasattr(bare, "peft_config"):
+        del bare.peft_config
+    try:
+        require_bare(bare)
+    except MeasurementError:
+        return None
+    return bare.eval()
+
+
+PROBED = 24  # tokens
+
+
+@torch.no_grad()
+def probe(model: Any) -> torch.Tensor:
+    """Logits of a few fixed tokens, [PROBED, vocabulary], on the CPU: do they stay, the weights did."""
+    rows = model.get_input_embeddings().weight.shape[0]
+    device = model.get_input_embeddings().weight.device
+    tokens = torch.arange(PROBED, device=device) * 7919 % rows
+    found: torch.Tensor = model(input_ids=tokens[None], use_cache=False).logits[0].cpu()
+    return found
+
+
+def same_logits(one: torch.Tensor, other: torch.Tensor) -> bool:
+    """Equal to the bit."""
+    return one.shape == other.shape and torch.equal(one, other)
 
 
 def _grow_embeddings(base: Any, saved: dict[str, tuple[int, ...]]) -> None:

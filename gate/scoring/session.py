@@ -2,34 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
-from pathlib import Path
+from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import Literal, Self
 
-from gate.errors import MeasurementError, ModelError
-from gate.models import digest_model, has_tokenizer
+from gate.errors import ModelError
 from gate.records import Evaluation, ModelRef, Request, Response, Trust
 from gate.scoring import settings as settings_room
 from gate.scoring.chat import ChatTemplate, chat_template
-from gate.scoring.protocol import Scorer, Side
+from gate.scoring.protocol import FellBack, Scorer, Side
 from gate.scoring.settings import Settings
-from gate.scoring.tokenizing import check_same_ids, check_same_reading, load_tokenizer, same_files
+from gate.scoring.shelf import Shelf
+from gate.scoring.team import Ask, Groups, Models, Team
+from gate.scoring.tokenizing import check_same_reading, same_files
+from gate.scoring.way import Way
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
-
-    from gate.scoring.hf import HarnessModel
-    from gate.scoring.loading import Loaded
+SIDES: tuple[Side, Side] = ("base", "tuned")
 
 
 class ModelSession:
     """Both models of a run, one in memory at a time: score the base first, then the tuned model.
 
-    The base stays in memory for an adapter that is put on it. Going back to the base loads it anew, so
-    that it is never measured through an adapter. Nothing is loaded until a request has to be answered.
+    The base stays in memory for an adapter that is put on it, and the adapter is taken off again. Nothing is
+    loaded until a request has to be answered. `believed` remembers self-tests, here or beyond this run; a
+    `team` of processes shares the blocks.
     """
 
     def __init__(
@@ -39,10 +37,16 @@ class ModelSession:
         evaluation: Evaluation,
         trust: Trust,
         training_bits: int | None = None,
+        believed: MutableMapping[str, str] | None = None,
+        team: Team | None = None,
     ) -> None:
-        self.base, self.tuned = base, tuned
-        self.batch_size = evaluation.batch_size
-        self._shelf = Shelf(base, tuned, evaluation, trust, training_bits)
+        self.base, self.tuned, self.evaluation = base, tuned, evaluation
+        self._shelf = Shelf(
+            base, tuned, evaluation, trust, training_bits, {} if believed is None else believed
+        )
+        self._fallen: str | None = None
+        self._texts: str | None = None
+        self._team = team
 
     def __enter__(self) -> Self:
         return self
@@ -51,6 +55,13 @@ class ModelSession:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._shelf.clear()
+        if self._team is not None and error is None:
+            self._team.forget()
+
+    @property
+    def processes(self) -> int:
+        """How many share the blocks; one where a model lies on all devices."""
+        return 1 if self._team is None or self.settings.spread > 1 else self._team.size
 
     @property
     def settings(self) -> Settings:
@@ -62,16 +73,66 @@ class ModelSession:
         """Which model is in memory now."""
         return self._shelf.side
 
-    def with_batch_size(self, batch_size: int) -> ModelSession:
-        """The same session, and the same models in memory, asked in batches of another size."""
-        other = object.__new__(ModelSession)
-        other.base, other.tuned, other.batch_size = self.base, self.tuned, batch_size
-        other._shelf = self._shelf
-        return other
+    @property
+    def way(self) -> Way:
+        """How both models are asked, before memory says otherwise.
 
-    def scorer(self, side: Side) -> Scorer:
+        Raises FellBack where `scorer: tree` is asked for and a remembered self-test speaks against it, and
+        UsageError where vLLM is asked for and not installed.
+        """
+        first = settings_room.first_way(self.base, self.evaluation, self.settings)
+        self._recall(first)
+        if first.scorer == "hf" or self._fallen is not None:
+            return Way("hf", first.batch)
+        return first if self._texts is None else replace(first, rows=0)
+
+    @property
+    def note(self) -> str:
+        """One line on why not the fastest scorer answers; "" where it does."""
+        told = dict.fromkeys(reason for reasons in self._shelf.slower.values() for reason in reasons)
+        return self._fallen or "; ".join([*told, *([self._texts] if self._texts else [])])
+
+    def _recall(self, first: Way) -> None:
+        """What earlier self-tests said of these models, asked in this way."""
+        if first.scorer != "tree" or self._fallen is not None:
+            return
+        for side in SIDES:
+            key, name = (
+                settings_room.self_test_key(self._shelf.identity(side, first)),
+                self._shelf.ref(side).name,
+            )
+            if reason := self._shelf.believed.get(key):
+                self.fall_back(FellBack("tree", name, reason))
+            if reason := self._shelf.believed.get(self._shelf.texts_key(side, first)):
+                self.fall_back(FellBack("tree", name, reason, texts=True))
+
+    def fall_back(self, error: FellBack) -> None:
+        """lm-eval's HF model answers from now on, for both, or makes the texts that the tree cannot make.
+
+        Raises `error` if the policy names a scorer that is not exact.
+        """
+        if error.texts:
+            self._texts = error.message
+        elif self.evaluation.scorer != "auto":
+            raise error
+        else:
+            self._fallen = error.message
+        self._shelf.answering.clear()
+
+    def scorer(self, side: Side, way: Way | None = None) -> Scorer:
         """Answers of one of the models; loads it at the first request."""
-        return HarnessScorer(self._shelf, side, self.batch_size)
+        shared = None
+        if self._team is not None and self.processes > 1:
+            models = Models(
+                self.base,
+                self.tuned,
+                self.evaluation,
+                self._shelf.trust,
+                self._shelf.training_bits,
+                self.settings.device_name,
+            )
+            shared = partial(self._team.score, models)
+        return ModelScorer(self._shelf, side, way or self.way, shared)
 
     def chat_template(self, side: Side) -> ChatTemplate | None:
         """The model's own chat template; None where it has none."""
@@ -102,121 +163,44 @@ class ModelSession:
             check_same_reading(self._shelf.tokenizer("base"), self._shelf.tokenizer("tuned"), texts)
 
 
-@dataclass
-class Shelf:
-    """The place in memory for one model, and both tokenizers."""
-
-    base: ModelRef
-    tuned: ModelRef
-    evaluation: Evaluation
-    trust: Trust
-    training_bits: int | None
-    side: Side | None = None
-    model: Any = None
-    tokenizers: dict[Side, PreTrainedTokenizerBase] = field(default_factory=dict)
-    harnesses: dict[int, HarnessModel] = field(default_factory=dict)  # by batch size, around `model`
-
-    @cached_property
-    def settings(self) -> Settings:
-        """Resolved once: they look at files and devices."""
-        return settings_room.resolve(self.base, self.evaluation, self.training_bits)
-
-    def ref(self, side: Side) -> ModelRef:
-        """Which model folder stands behind a side."""
-        return self.base if side == "base" else self.tuned
-
-    def leans_on_base(self, side: Side) -> bool:
-        """Whether the tuned folder needs the base's weights or tokenizer to be a model."""
-        return side == "tuned" and (self.tuned.kind == "adapter" or not has_tokenizer(Path(self.tuned.path)))
-
-    def tokenizer(self, side: Side) -> PreTrainedTokenizerBase:
-        """The tokenizer that a side is served with. Raises ModelError where the base's ids changed."""
-        if side not in self.tokenizers:
-            loaded = load_tokenizer(self.ref(side), self.base, self.trust.remote_code)
-            if side == "tuned":
-                check_same_ids(self.tokenizer("base"), loaded, self.tuned.name)
-            self.tokenizers[side] = loaded
-        return self.tokenizers[side]
-
-    def take(self, side: Side) -> Loaded:
-        """The model of a side, in memory. The other one has to go, unless it is the adapter's base."""
-        from gate.scoring import loading
-
-        tokenizer = self.tokenizer(side)
-        if self.side != side:
-            if self.side != "base" or self.tuned.kind == "full":
-                self.clear()
-            self.harnesses.clear()
-            self.model = self._load(side)
-            self.side = side
-        if side == "base":
-            loading.require_bare(self.model)
-        else:
-            loading.check_rows(self.model, tokenizer, self.tuned.name)
-        return loading.Loaded(self.model, tokenizer)
-
-    def harness(self, side: Side, batch_size: int) -> HarnessModel:
-        """lm-eval's model around the one of a side."""
-        from gate.scoring import hf
-
-        loaded = self.take(side)
-        if batch_size not in self.harnesses:
-            self.harnesses[batch_size] = hf.harness_model(loaded, self.settings, batch_size)
-        return self.harnesses[batch_size]
-
-    def _load(self, side: Side) -> Any:
-        from gate.scoring import loading
-
-        code = self.trust.remote_code
-        if side == "tuned" and self.tuned.kind == "adapter":
-            base, self.model, self.side = self.model, None, None
-            bare = base if base is not None else loading.load_full(self.base, self.settings, code)
-            require_unchanged(self.base)
-            model = loading.put_adapter_on(bare, self.tuned)
-        else:
-            model = loading.load_full(self.ref(side), self.settings, code)
-        require_unchanged(self.ref(side))
-        return model
-
-    def clear(self) -> None:
-        """Take the model out of memory."""
-        if self.model is not None:
-            from gate.scoring import loading
-
-            self.model, self.side = None, None
-            self.harnesses.clear()
-            loading.free()
-
-
-def require_unchanged(model: ModelRef) -> None:
-    """Raises MeasurementError where a model's files are no longer those that its digest stands for.
-
-    Answers are stored under that digest: those of other files would be found again in later runs.
-    """
-    if digest_model(Path(model.path)) != model.digest:
-        raise MeasurementError(
-            f"the files of {model.name} changed while the run was going on",
-            hint="run again once nothing writes to that folder any more",
-        )
-
-
 @dataclass(frozen=True, slots=True)
-class HarnessScorer:
-    """A `Scorer` by lm-eval's HF model."""
+class ModelScorer:
+    """A `Scorer` by one model of a shelf."""
 
     shelf: Shelf
     side: Side
-    batch_size: int
+    way: Way
+    shared: Callable[[Side, Way, Groups, Ask], list[list[Response]]] | None = None
 
     @property
     def identity(self) -> Mapping[str, str]:
-        """Everything that changes a score; computed from files, without weights."""
-        base = self.shelf.base if self.shelf.leans_on_base(self.side) else None
-        return settings_room.identity(self.shelf.ref(self.side), base, self.shelf.settings, self.batch_size)
+        """Everything that changes a log-likelihood; computed from files, without weights."""
+        return self.shelf.identity(self.side, self.way)
+
+    @property
+    def generation(self) -> Mapping[str, str]:
+        """What changes a text besides: rows, and the batch of the texts that the tree leaves to lm-eval's."""
+        if self.way.scorer != "tree":
+            return {}
+        return {"rows": str(self.way.rows), "generation_batch": str(self.way.batch)}
 
     def score(self, requests: Sequence[Request]) -> list[Response]:
-        """An answer to each request, in order. Raises ModelError, OutOfMemory and MeasurementError."""
+        """An answer to each request, in order. Raises ModelError, OutOfMemory, MeasurementError, FellBack."""
+        return self.score_groups([requests])[0]
+
+    def score_groups(self, groups: Sequence[Sequence[Request]]) -> list[list[Response]]:
+        """The same for several blocks, none of which changes another's answers."""
+        if self.shared is not None:
+            return self.shared(self.side, self.way, groups, self._own)
+        return self._own(groups)
+
+    def _own(self, groups: Groups) -> list[list[Response]]:
         from gate.scoring import hf
 
-        model = self.shelf.harness(self.side, self.batch_size)
-        return hf.answer(model, requests, self.shelf.settings.device_name)
+        if self.way.scorer == "tree":
+            return self.shelf.tree(self.side, self.way).answer(groups)
+        if self.way.scorer == "vllm":
+            model = self.shelf.vllm(self.side, self.way)
+        else:
+            model = self.shelf.harness(self.side, self.way.batch)
+        return [hf.answer(model, group, self.shelf.settings.device_name) for group in groups]

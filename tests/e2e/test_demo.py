@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from gate.scoring.settings import SCORER_VERSION
+from gate.scoring.way import VERSIONS
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -84,7 +84,7 @@ def test_the_base_scores_as_this_scorer_always_did(demo: Demo) -> None:
     """A change of the scorer that moves a score is a new version of the scorer."""
     findings = demo.verdict("lora")["findings"]
     scores = {each["task"]: each["base"] for each in findings if each["kind"] in ("target", "general")}
-    assert scores == pytest.approx(BASE_SCORES[SCORER_VERSION])
+    assert scores == pytest.approx(BASE_SCORES[VERSIONS["tree"]])
 
 
 def test_the_three_share_one_base(demo: Demo) -> None:

@@ -27,6 +27,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning", "ignore::UserWarning"),
 ]
 STEPS = 20
+HF = {"dtype": "float32", "scorer": "hf"}
 
 
 def ignore(*_: object) -> None:
@@ -124,10 +125,10 @@ def test_out_of_memory_in_scoring_halves_the_batch_for_both_models(shell: Shell,
     import torch
 
     config = write_config("lora")
-    fits = CheckOptions(config, write_policy(batch_size=8, dtype="float32"), run_dir=Path("runs/fits"))
+    fits = CheckOptions(config, write_policy(batch_size=8, **HF), run_dir=Path("runs/fits"))
     check_config(fits, shell)
     assert not [text for text in heard if "out of memory" in text]
-    huge = CheckOptions(config, write_policy(batch_size=4096, dtype="float32"), run_dir=Path("runs/huge"))
+    huge = CheckOptions(config, write_policy(batch_size=4096, **HF), run_dir=Path("runs/huge"))
     total = torch.cuda.get_device_properties(0).total_memory
     torch.cuda.empty_cache()
     torch.cuda.set_per_process_memory_fraction(80e6 / total)
@@ -140,6 +141,45 @@ def test_out_of_memory_in_scoring_halves_the_batch_for_both_models(shell: Shell,
     assert "for both models" in halved[0]
     for rule, (base, tuned) in scores("fits").items():
         assert scores("huge")[rule] == pytest.approx((base, tuned), abs=0.01), rule
+
+
+@pytest.mark.usefixtures("repository")
+def test_the_tree_scores_as_lm_evals_model(shell: Shell) -> None:
+    """FlexAttention's packs in float32: every rule's numbers, and the scorer that the verdict names."""
+    config = write_config("lora")
+    for name, scorer in (("tree", "tree"), ("hf", "hf")):
+        policy = write_policy(dtype="float32", scorer=scorer)
+        check_config(CheckOptions(config, policy, run_dir=Path(f"runs/{name}")), shell)
+    provenance = verdict("tree")["provenance"]
+    assert isinstance(provenance, dict)
+    assert provenance["scorer"].startswith("prefix tree")
+    assert provenance["scorer_reason"] == ""
+    for rule, (base, tuned) in scores("hf").items():
+        assert scores("tree")[rule] == pytest.approx((base, tuned), abs=0.005), rule
+
+
+@pytest.mark.usefixtures("repository")
+def test_packs_that_do_not_fit_shrink_for_both_models(shell: Shell, heard: Heard) -> None:
+    """The next smaller size, said once a size, with the numbers of a run that has room."""
+    import torch
+
+    config = write_config("lora")
+    whole = CheckOptions(config, write_policy(dtype="float32", scorer="tree"), run_dir=Path("runs/whole"))
+    check_config(whole, shell)
+    heard.clear()
+    total = torch.cuda.get_device_properties(0).total_memory
+    torch.cuda.empty_cache()
+    torch.cuda.set_per_process_memory_fraction(300e6 / total)
+    small = replace(whole, run_dir=Path("runs/small"), no_cache=True)
+    try:
+        check_config(small, shell)
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    said = [text for text in heard if "out of memory" in text]
+    assert said
+    assert all("packs of" in text and "both models" in text for text in said)
+    for rule, (base, tuned) in scores("whole").items():
+        assert scores("small")[rule] == pytest.approx((base, tuned), abs=0.01), rule
 
 
 @pytest.mark.usefixtures("repository")

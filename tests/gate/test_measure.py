@@ -20,7 +20,6 @@ from gate.measure import Measured, measure
 from gate.progress import SilentProgress
 from gate.records import (
     Document,
-    Evaluation,
     Leaf,
     Measurement,
     ModelRef,
@@ -31,6 +30,7 @@ from gate.records import (
     TaskInfo,
     TaskSpec,
 )
+from gate.scoring import FellBack, Way
 from gate.scoring import settings as scoring_settings
 from gate.scoring.settings import Settings
 from gate.shell import Shell
@@ -42,6 +42,7 @@ BLOCKS = 4
 BASE = ModelRef("base", "base", "sha256:" + "b" * 64)
 TUNED = ModelRef("tuned", "tuned", "sha256:" + "d" * 64)
 ADAPTER = replace(TUNED, kind="adapter")
+HF = Way("hf", BATCH)
 SETTINGS = Settings("float32", "cpu", "cpu x86_64", "none", 1024)
 
 
@@ -96,11 +97,12 @@ class FakeSession:
     settings: Settings = SETTINGS
     changed: Mapping[str, str] = field(default_factory=dict)
     fits: Callable[[str, int, list[str]], bool] = lambda side, size, texts: True
-    batch_size: int = BATCH
+    way: Way = HF
     asked: list[tuple[str, int, frozenset[str]]] = field(default_factory=list)
-
-    def with_batch_size(self, batch_size: int) -> FakeSession:
-        return replace(self, batch_size=batch_size)  # `asked` stays shared
+    note: str = ""
+    processes: int = 1
+    inexact: Mapping[str, str] = field(default_factory=dict)  # side -> why the tree is not exact for it
+    calls: list[int] = field(default_factory=list)  # blocks of each call
 
     def chat_template_for(self, choice: str) -> None:
         return None
@@ -108,8 +110,11 @@ class FakeSession:
     def check_like_for_like(self, requests: Iterator[Request]) -> None:
         assert all(request.context for request in requests)
 
-    def scorer(self, side: str) -> FakeScorer:
-        return FakeScorer(self, side)
+    def fall_back(self, error: FellBack) -> None:
+        self.way, self.note = HF, error.message
+
+    def scorer(self, side: str, way: Way | None = None) -> FakeScorer:
+        return FakeScorer(self, side, way or self.way)
 
 
 @dataclass(frozen=True)
@@ -118,21 +123,36 @@ class FakeScorer:
 
     session: FakeSession
     side: str
+    way: Way
 
     @property
     def identity(self) -> Mapping[str, str]:
         session = self.session
         model = session.base if self.side == "base" else session.tuned
         under = session.base if model.kind == "adapter" else None
-        real = scoring_settings.identity(model, under, session.settings, session.batch_size)
+        real = scoring_settings.identity(model, under, session.settings, self.way)
         return {**real, **session.changed}
+
+    @property
+    def generation(self) -> Mapping[str, str]:
+        return {}
+
+    @property
+    def size(self) -> int:
+        return self.way.pack or self.way.batch
 
     def score(self, requests: Sequence[Request]) -> list[Response]:
         session, texts = self.session, [request.context + request.continuation for request in requests]
-        if not session.fits(self.side, session.batch_size, texts):
+        if not session.fits(self.side, self.size, texts):
             raise OutOfMemory("it does not fit")
-        session.asked.append((self.side, session.batch_size, frozenset(r.context for r in requests)))
-        return [Response(-session.batch_size - checksum(self.side + text), False) for text in texts]
+        session.asked.append((self.side, self.size, frozenset(r.context for r in requests)))
+        return [Response(-self.size - checksum(self.side + text), False) for text in texts]
+
+    def score_groups(self, groups: Sequence[Sequence[Request]]) -> list[list[Response]]:
+        if self.way.scorer == "tree" and self.side in self.session.inexact:
+            raise FellBack("tree", self.side, self.session.inexact[self.side])
+        self.session.calls.append(len(groups))
+        return [self.score(group) for group in groups]
 
 
 def checksum(text: str) -> float:
@@ -143,7 +163,7 @@ def checksum(text: str) -> float:
 def run(session: Any, store: Store, *tasks: FakeTask, said: list[str] | None = None) -> Measured:
     """`measure` with a shell that keeps its warnings in `said`."""
     shell = Shell({}, print, (said if said is not None else []).append, SilentProgress(), clock=lambda: 0.0)
-    return measure(tasks or (make_task(),), session, store, Evaluation(batch_size=BATCH), shell)
+    return measure(tasks or (make_task(),), session, store, shell)
 
 
 def only(measured: Measured) -> Measurement:
@@ -250,7 +270,7 @@ def test_blocks_depend_on_the_salt_alone(tmp_path: Path) -> None:
     shutil.copy(tmp_path / "here" / "v1" / "salt", tmp_path / "salted" / "v1" / "salt")
     one, two, three = (
         FakeSession(),
-        FakeSession(base=replace(BASE, digest=OTHER), batch_size=1),
+        FakeSession(base=replace(BASE, digest=OTHER), way=Way("hf", 1)),
         FakeSession(),
     )
     run(one, here)
@@ -338,23 +358,68 @@ def test_a_single_request_that_does_not_fit_is_an_error(store: Store) -> None:
     assert [text.split("batches of ")[1].split(" ")[0] for text in said] == ["4", "2", "1"]
 
 
+# ── The tree scorer ──────────────────────────────────────────────────────────────────────────────
+
+TREE = Way("tree", BATCH, 4096)
+
+
+def test_several_blocks_are_asked_about_at_once(store: Store) -> None:
+    """More and more of them while calls are quick; each is answered as it is alone, and stored."""
+    tasks = (make_task("one"), make_task("two", text="other"))
+    session = FakeSession(way=TREE)
+    measured = run(session, store, *tasks)
+    assert session.calls == [1, 2, 4, 1, 8]
+    assert measured.blocks_scored == sum(session.calls)
+    assert len(session.asked) == len({(side, texts) for side, _, texts in session.asked}) == 4 * BLOCKS
+    again = FakeSession(way=TREE)
+    assert run(again, store, *tasks).measurements == measured.measurements
+    assert again.asked == []
+
+
+def test_packs_shrink_for_both_models(store: Store) -> None:
+    """The tuned model needs 1,024 tokens: so its blocks have, and the base's answers to them."""
+    session, said = FakeSession(way=TREE, fits=too_long("tuned", 1024, number=50)), []
+    found = only(run(session, store, said=said))
+    assert batches(found.base) == batches(found.tuned)
+    assert batches(found.base)[50] == 1024
+    assert said[0] == "out of memory in task: packs of 2,048 tokens for both models"
+    whole = FakeSession(way=TREE, fits=too_long("base", 0))
+    with pytest.raises(OutOfMemory):
+        run(whole, Store(store.root.parent / "other"))
+
+
+@pytest.mark.parametrize("side", ["base", "tuned"])
+def test_where_the_tree_is_not_exact_both_are_scored_otherwise(side: str, store: Store) -> None:
+    """Whichever model its self-test speaks against: no pair has two scorers, and it is said once."""
+    session, said = FakeSession(way=TREE, inexact={side: "ALiBi"}), []
+    found = only(run(session, store, said=said))
+    assert {*batches(found.base), *batches(found.tuned)} == {BATCH}
+    assert said == [f"not by the fastest scorer: the tree scorer is not exact for {side}: ALiBi"]
+
+
+def test_answers_of_two_scorers_are_never_taken_for_each_other(store: Store) -> None:
+    """What the tree scored is not found again as lm-eval's, nor in another size of packs."""
+    run(FakeSession(way=TREE), store)
+    for way in (HF, TREE.smaller()):
+        assert way is not None
+        assert run(FakeSession(way=way), store).blocks_from_store == 0
+    assert run(FakeSession(way=replace(TREE, batch=3)), store).blocks_scored == 0  # not the batch's affair
+
+
 # ── What must not be measured ────────────────────────────────────────────────────────────────────
 
 
 class Unchanged(FakeSession):
     """A session whose tuned model gives the base's answers."""
 
-    def with_batch_size(self, batch_size: int) -> Unchanged:
-        return replace(self, batch_size=batch_size)
-
-    def scorer(self, side: str) -> FakeScorer:
-        scorer = FakeScorer(self, side)
-        return scorer if side == "base" else _AsBase(self, side)
+    def scorer(self, side: str, way: Way | None = None) -> FakeScorer:
+        kind = FakeScorer if side == "base" else _AsBase
+        return kind(self, side, way or self.way)
 
 
 class _AsBase(FakeScorer):
     def score(self, requests: Sequence[Request]) -> list[Response]:
-        return FakeScorer(self.session, "base").score(requests)
+        return FakeScorer(self.session, "base", self.way).score(requests)
 
 
 def test_a_tuned_model_that_answers_as_the_base_is_refused(store: Store) -> None:
@@ -375,8 +440,8 @@ class _SaysTheSame(_AsBase):
 class Generating(Unchanged):
     """A session whose models generate alike."""
 
-    def scorer(self, side: str) -> FakeScorer:
-        return _SaysTheSame(self, side)
+    def scorer(self, side: str, way: Way | None = None) -> FakeScorer:
+        return _SaysTheSame(self, side, way or self.way)
 
 
 def make_generation_task() -> FakeTask:
@@ -457,7 +522,7 @@ def drawn(tmp_path: Path) -> Store:
 
 def draw(session: Any, store: Store, policy: Policy = SCORE, inputs: str = "inputs") -> Measured:
     shell = Shell({}, print, print, SilentProgress(), clock=lambda: 0.0)
-    return measure((many(),), session, store, Evaluation(batch_size=BATCH), shell, policy, inputs)
+    return measure((many(),), session, store, shell, policy, inputs)
 
 
 def test_documents_are_drawn_until_a_rule_is_settled(drawn: Store) -> None:
@@ -541,4 +606,4 @@ def test_a_value_that_is_not_there_is_an_error(drawn: Store) -> None:
     shell = Shell({}, print, print, SilentProgress(), clock=lambda: 0.0)
     odd = replace(task, info=info)
     with pytest.raises(MeasurementError, match="has no finite another,none"):
-        measure((odd,), FakeSession(), drawn, Evaluation(batch_size=BATCH), shell, SCORE, "")
+        measure((odd,), FakeSession(), drawn, shell, SCORE, "")

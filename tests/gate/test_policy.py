@@ -234,12 +234,22 @@ ODD = {
     "confidence 0.5": ("confidence: 0.5", "confidence", "between 0.5 and 1"),
     "confidence 95": ("confidence: 95", "confidence", "between 0.5 and 1"),
     "dtype": ("evaluation: {dtype: fp32}", "evaluation.dtype", "expected one of auto, float32"),
+    "scorer": ("evaluation: {scorer: fast}", "evaluation.scorer", "expected one of auto, tree, hf, vllm"),
     "batch size": ("evaluation: {batch_size: auto}", "evaluation.batch_size", "a whole number"),
     "evaluation key": ("evaluation: {dtypes: auto}", "evaluation.dtypes", "did you mean `dtype`?"),
     "trust no": ("trust: {remote_code: no}", "trust.remote_code", "expected true or false, got `no`"),
     "trust env": ("trust: {env: [A B]}", "trust.env[0]", "the name of an environment variable"),
     "trust env a word": ("trust: {env: HF_HOME}", "trust.env", "expected a list of variable names"),
 }
+
+
+@pytest.mark.parametrize("scorer", ["auto", "tree", "hf", "vllm"])
+def test_scorers(folder: Path, scorer: str) -> None:
+    """Each of them is read; `auto` is the default."""
+    assert (
+        load_policy(write(folder, f"{LEAST}evaluation: {{scorer: {scorer}}}\n")).evaluation.scorer == scorer
+    )
+    assert load_policy(write(folder, LEAST)).evaluation.scorer == "auto"
 
 
 @pytest.mark.parametrize(("text", "line", "key", "message"), WHOLE.values(), ids=WHOLE)

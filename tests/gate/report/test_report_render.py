@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -54,6 +55,20 @@ def test_the_first_screen_has_what_a_reviewer_needs(sample: ModuleType) -> None:
         "<summary>10 rules hold, 1 shown and not judged; 15,384 of 26,198 documents unchanged</summary>"
         in comment
     )
+
+
+def test_the_scorer_and_why_not_a_faster_one(sample: ModuleType) -> None:
+    """Which scorer ran stands among the facts, after a fall-back with the reason, and in verdict.json."""
+    plain = sample.passing()
+    reason = "the tree scorer is not exact for base: ALiBi"
+    slower = replace(
+        plain, provenance=replace(sample.PROVENANCE, scorer="lm-eval HF model", scorer_reason=reason)
+    )
+    assert ("scorer", "hf 1") in make_view(plain, (), ()).facts
+    assert ("scorer", f"lm-eval HF model; {reason}") in make_view(slower, (), ()).facts
+    report = render(slower, (), ())
+    assert reason in report.html
+    assert json.loads(report.document)["provenance"]["scorer_reason"] == reason
 
 
 def test_broken_documents_come_from_the_worst_tasks_in_turn(sample: ModuleType) -> None:

@@ -26,7 +26,7 @@ from gate.errors import (
 )
 from gate.models import check_adapter_fits, check_same_family, inspect_model
 from gate.records import Evaluation, ModelRef, Request, Response, Trust
-from gate.scoring import ModelSession
+from gate.scoring import SIDES, FellBack, ModelSession, Way
 from gate.scoring.hf import answer
 from gate.scoring.loading import require_bare
 
@@ -127,6 +127,78 @@ def test_adapter_equals_the_merged_model_and_leaves_the_base(
     assert all(mine.logprob != other.logprob for mine, other in zip(before, tuned, strict=True))
 
 
+def test_the_base_stays_in_memory_under_an_adapter(
+    base: ModelRef, adapter_and_merged: tuple[ModelRef, ModelRef]
+) -> None:
+    """On and off: the same tensors each time, bare between, and each side's scores to the bit its own."""
+    with session(base, adapter_and_merged[0]) as both:
+        first = {side: both.scorer(side).score(MIXED) for side in SIDES}
+        weights = [weight.data_ptr() for weight in both._shelf.model.get_base_model().parameters()]
+        again = {side: both.scorer(side).score(MIXED) for side in SIDES}
+        both._shelf.take("base")
+        bare = {weight.data_ptr() for weight in both._shelf.model.parameters()}
+    assert again == first
+    assert bare < set(weights)
+
+
+def test_a_base_that_changed_under_an_adapter_is_loaded_anew(
+    base: ModelRef, adapter_and_merged: tuple[ModelRef, ModelRef]
+) -> None:
+    """Whatever moves a weight of it while the adapter is on, its next scores are its own."""
+    with session(base, adapter_and_merged[0]) as both:
+        before = both.scorer("base").score(LIKELIHOODS)
+        both.scorer("tuned").score(LIKELIHOODS)
+        with torch.no_grad():
+            both._shelf.model.get_base_model().model.norm.weight.mul_(1.001)
+        assert both.scorer("base").score(LIKELIHOODS) == before
+
+
+def test_a_scorer_that_is_not_exact_is_named_and_remembered(base: ModelRef, maker: Any) -> None:
+    """`tree` ends with the reason; `auto` takes lm-eval's model, and later runs know without loading one."""
+    model, tokenizer = maker.load()
+    model.config.rope_parameters = {**model.config.rope_parameters, "rope_type": "dynamic", "factor": 2.0}
+    tuned = maker.save("dynamic", model, tokenizer)
+    believed: dict[str, str] = {}
+    with ModelSession(base, tuned, FLOAT32, Trust(), believed=believed) as both:
+        both.scorer("base").score(LIKELIHOODS)
+        with pytest.raises(FellBack, match=r"not exact for dynamic: .*dynamic") as caught:
+            both.scorer("tuned").score(LIKELIHOODS)
+        both.fall_back(caught.value)
+        assert_same(both.scorer("tuned").score(LIKELIHOODS), ask_lm_eval(LIKELIHOODS, tuned.path))
+        assert (
+            both.scorer("base").identity["scorer"] == both.scorer("tuned").identity["scorer"] == "lm-eval-hf"
+        )
+    later = ModelSession(base, tuned, FLOAT32, Trust(), believed=believed)
+    assert (later.way, later.note, later.loaded) == (Way("hf", 4), caught.value.message, None)
+    strict = ModelSession(base, tuned, replace(FLOAT32, scorer="tree"), Trust(), believed=believed)
+    with pytest.raises(FellBack, match="not exact for dynamic"):
+        _ = strict.way
+
+
+def test_texts_that_rows_cannot_make_are_lm_evals_for_both(base: ModelRef, maker: Any) -> None:
+    """The tuned model's generation config changes greedy decoding: log-likelihoods stay the tree's."""
+    model, tokenizer = maker.load()
+    model.generation_config.repetition_penalty = 1.5
+    tuned = maker.save("repeating", model, tokenizer)
+    believed: dict[str, str] = {}
+    with ModelSession(base, tuned, FLOAT32, Trust(), believed=believed) as both:
+        both.scorer("base").score(MIXED)
+        with pytest.raises(
+            FellBack, match=r"texts is not exact for repeating: .*repetition_penalty"
+        ) as caught:
+            both.scorer("tuned").score(MIXED)
+        both.fall_back(caught.value)
+        assert (both.way.scorer, both.way.rows) == ("tree", 0)
+        assert_same(both.scorer("tuned").score(MIXED), ask_lm_eval(MIXED, tuned.path))
+        assert "repetition_penalty" in both.note
+    later = ModelSession(base, tuned, FLOAT32, Trust(), believed=believed)
+    assert (later.way.rows, later.loaded) == (0, None)
+    assert (
+        later.scorer("base").generation
+        != ModelSession(base, base, FLOAT32, Trust()).scorer("base").generation
+    )
+
+
 def test_nothing_is_loaded_before_a_request(
     base: ModelRef, adapter_and_merged: tuple[ModelRef, ModelRef]
 ) -> None:
@@ -143,22 +215,23 @@ def test_nothing_is_loaded_before_a_request(
     assert both.loaded is None
 
 
-def test_another_batch_size_shares_the_model(base: ModelRef, tuned_full: ModelRef) -> None:
-    """A halved batch is another identity, on the same model in memory."""
-    with session(base, tuned_full) as both:
+@pytest.mark.parametrize("scorer", ["tree", "hf"])
+def test_another_size_shares_the_model(scorer: Any, base: ModelRef, tuned_full: ModelRef) -> None:
+    """Smaller packs and batches are another identity, on the same model in memory."""
+    with session(base, tuned_full, replace(FLOAT32, scorer=scorer)) as both:
         whole = both.scorer("base").score(LIKELIHOODS)
-        halved = both.with_batch_size(2)
-        assert halved.loaded == "base"
-        assert_same(halved.scorer("base").score(LIKELIHOODS), whole)
-        assert halved.scorer("base").identity["batch_size"] == "2"
-        assert both.scorer("base").identity["batch_size"] == "4"
+        model, smaller = both._shelf.model, both.way.smaller()
+        assert smaller is not None
+        assert_same(both.scorer("base", smaller).score(LIKELIHOODS), whole)
+        assert both._shelf.model is model
+        assert both.scorer("base", smaller).identity != both.scorer("base").identity
 
 
 @pytest.mark.parametrize(
     ("change", "part"),
     [
         ({"dtype": "bfloat16"}, "dtype"),
-        ({"batch_size": 8}, "batch_size"),
+        ({"scorer": "hf"}, "scorer"),
         ({"quantization": "match_training"}, "quantization"),
     ],
 )
@@ -170,6 +243,17 @@ def test_identity_covers_the_evaluation(
         plain = session(base, tuned_full, bits=4).scorer(side).identity
         other = session(base, tuned_full, replace(FLOAT32, **change), bits=4).scorer(side).identity
         assert plain[part] != other[part]
+
+
+def test_the_batch_is_of_lm_evals_model_alone(base: ModelRef) -> None:
+    """It moves that one's answers, and under the tree those of texts; not the tree's log-likelihoods."""
+    for scorer in ("hf", "tree"):
+        one, other = (
+            session(base, base, replace(FLOAT32, scorer=scorer, batch_size=size)).scorer("base")  # type: ignore[arg-type]
+            for size in (4, 8)
+        )
+        assert (one.identity == other.identity) == (scorer == "tree")
+        assert (one.identity, one.generation) != (other.identity, other.generation)
 
 
 def test_identity_covers_models_and_versions(
@@ -416,14 +500,18 @@ def test_changed_ids_are_refused_when_tokenizers_load(base: ModelRef, maker: Any
 
 
 def test_numbers_that_are_not_finite(base: ModelRef, maker: Any) -> None:
-    """A model that overflows gives no score."""
+    """A model that overflows gives no score; its self-test hands it on, and lm-eval's model names it."""
     model, tokenizer = maker.load()
     with torch.no_grad():
         model.model.norm.weight.fill_(math.inf)
     broken = maker.save("broken", model, tokenizer)
-    with session(base, broken) as both, pytest.raises(MeasurementError, match="log-likelihood is nan"):
+    with session(base, broken) as both, pytest.raises(FellBack) as caught:
         both.scorer("tuned").score(LIKELIHOODS)
-    with session(base, broken) as both, pytest.raises(MeasurementError, match="logits that are not finite"):
+    both.fall_back(caught.value)
+    assert both.way.scorer == "hf"
+    with both, pytest.raises(MeasurementError, match="log-likelihood is nan"):
+        both.scorer("tuned").score(LIKELIHOODS)
+    with both, pytest.raises(MeasurementError, match="logits that are not finite"):
         both.scorer("tuned").score(GENERATED)
 
 
@@ -451,7 +539,7 @@ def test_requests_that_lm_eval_cannot_score(base: ModelRef) -> None:
             Request("loglikelihood", "text", ""),
             Request("generate_until", "text", generation='{"max_gen_toks": 4096}'),
         ):
-            with pytest.raises(MeasurementError, match="could not score"):
+            with pytest.raises(MeasurementError, match=r"could not score|cannot be scored"):
                 both.scorer("base").score([request])
 
 

@@ -1,0 +1,52 @@
+"""A model's attention and compiled layers, switched for the tree and back for everybody else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Literal
+
+from torch import nn
+
+from gate.scoring.forward import Caller
+
+MASKED = ("sdpa", "eager")  # implementations that take a dense mask
+
+
+@contextmanager
+def switched(caller: Caller, attention: Literal["dense", "flex"], compiled: bool) -> Iterator[None]:
+    """The model of `caller` with that attention, and with compiled layers if wished, while inside.
+
+    Compiled layers are kept on the model, out of use, for the next time.
+    """
+    model = caller.model
+    before: str = model.config._attn_implementation
+    wanted = "flex_attention" if attention == "flex" else before if before in MASKED else "sdpa"
+    layers = _layers(caller.body) if compiled else []
+    if wanted != before:
+        model.set_attn_implementation(wanted)
+    for layer in layers:
+        _compile(layer)
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer._compiled_call_impl = None
+        if wanted != before:
+            model.set_attn_implementation(before)
+
+
+def _layers(body: nn.Module) -> list[Any]:
+    """The decoder's layers: its longest list of modules."""
+    lists = [module for module in body.modules() if isinstance(module, nn.ModuleList)]
+    return list(max(lists, key=len, default=[]))
+
+
+def _compile(layer: Any) -> None:
+    """One layer at a time, for any size: all share one compiled code, where a whole model takes minutes."""
+    kept = layer.__dict__.get("_compiled_for_tree")
+    if kept is None:
+        layer.compile(dynamic=True)
+        layer.__dict__["_compiled_for_tree"] = layer._compiled_call_impl
+    else:
+        layer._compiled_call_impl = kept

@@ -1,0 +1,192 @@
+"""Texts by greedy decoding, many rows at a time: a finished row is given to the next request."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from gate.errors import MeasurementError
+from gate.records import Request
+from gate.scoring.decoding import BURST, Decoder, prefill
+from gate.scoring.forward import Unsound, bare_model, wire
+from gate.scoring.rows import Entry, Rows, make_rows
+from gate.scoring.stopping import Ask, read_ask
+
+if TYPE_CHECKING:
+    from gate.scoring.hf import HarnessModel
+
+MOST_ROWS = {"cuda": 256, "cpu": 16}
+AT_ONCE = {"cuda": 32, "cpu": 8}  # prompts that are read together
+SHARE = 0.5  # of the GPU's free memory that the rows' keys and values may take
+# What a model's generation config may say without changing greedy decoding.
+HARMLESS = frozenset(
+    ("bos_token_id", "eos_token_id", "pad_token_id", "transformers_version", "do_sample", "temperature",
+     "top_k", "top_p", "max_length", "max_new_tokens", "use_cache", "_from_model_config")
+)  # fmt: skip
+
+
+@dataclass(slots=True)
+class Text:
+    """One text in the making: its prompt's tokens, what it asks, the new tokens and their logits."""
+
+    prompt: tuple[int, ...]
+    ask: Ask
+    made: list[int] = field(default_factory=list)
+    logits: list[float] = field(default_factory=list)
+
+
+class Generator:
+    """Greedy decoding of one model. Raises Unsound where the model cannot be decoded by rows.
+
+    `ends` are the tokens that end a text, `decode` the tokenizer's own. `most` bounds the rows.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        decode: Callable[[list[int]], str],
+        ends: frozenset[int],
+        packed: bool = True,
+        most: int | None = None,
+        decoder: type[Decoder] = Decoder,
+    ) -> None:
+        self.model = bare_model(model)
+        self.wiring = wire(self.model)
+        self.packed, self._decode, self._ends = packed, decode, ends
+        self._kind = self.model.get_input_embeddings().weight.device.type
+        self._most, self._decoder = most, decoder
+
+    def generate(self, texts: Sequence[Text]) -> None:
+        """Make every text to its end. Raises MeasurementError where logits are not finite, and
+        torch.OutOfMemoryError where the rows do not fit; fewer may.
+        """
+        if not texts:
+            return
+        # Those that share a beginning are read together.
+        order = sorted(range(len(texts)), key=lambda number: texts[number].prompt)
+        entries = [Entry(n, len(texts[n].prompt), texts[n].ask.tokens) for n in order]
+        rows = make_rows(entries, self._rows(entries))
+        decoder = self._decoder(self.model, self.wiring, rows, self.packed)
+        waiting = deque(entries)
+        while waiting or rows.taken:
+            enough = min(len(waiting), self._batch // 4, rows.count)
+            if waiting and (not rows.taken or len(rows.free) >= enough):
+                self._fill(rows, decoder, waiting, texts)
+            if rows.taken:
+                self._advance(rows, decoder, texts)
+
+    @property
+    def _batch(self) -> int:
+        return AT_ONCE.get(self._kind, 8)
+
+    def _rows(self, entries: Sequence[Entry]) -> int:
+        """As many rows as their keys and values fit beside the model."""
+        most = self._most or MOST_ROWS.get(self._kind, 16)
+        if self._kind != "cuda":
+            return most
+        config = self.model.config.get_text_config(decoder=True)
+        heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+        size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        width = max(entry.prompt for entry in entries) + 2 * max(entry.tokens for entry in entries)
+        row = 2 * config.num_hidden_layers * heads * size * width * self.model.dtype.itemsize
+        return max(1, min(most, int(SHARE * torch.cuda.mem_get_info()[0] / row)))
+
+    def _fill(self, rows: Rows, decoder: Decoder, waiting: deque[Entry], texts: Sequence[Text]) -> None:
+        free = rows.free
+        while free and waiting:
+            some = [waiting.popleft() for _ in range(min(len(free), len(waiting), self._batch))]
+            if rows.column + max(entry.tokens for entry in some) > rows.width and (shift := rows.shift()):
+                decoder.move(shift)
+                rows.moved(shift)
+            past, first, values = prefill(self.model, [texts[entry.number].prompt for entry in some])
+            for place, (entry, own, token) in enumerate(zip(some, past, first.tolist(), strict=True)):
+                if token < 0:
+                    raise not_finite()
+                if self._take(texts[entry.number], [token], [float(values[place])]):
+                    continue
+                row = free.pop()
+                rows.put(row, entry)
+                decoder.place(row, rows.column, own, first[place])
+
+    def _advance(self, rows: Rows, decoder: Decoder, texts: Sequence[Text]) -> None:
+        steps = rows.steps(BURST)
+        made, values, finite = decoder.run(steps)
+        if not finite:
+            raise not_finite()
+        rows.column += steps
+        for row, entry in list(rows.taken.items()):
+            if self._take(texts[entry.number], made[:, row].tolist(), values[:, row].tolist()):
+                rows.end(row)
+                decoder.leave(row, rows.column)
+
+    def _take(self, text: Text, tokens: Sequence[int], logits: Sequence[float]) -> bool:
+        """Add new tokens up to the text's end; whether it has come."""
+        for token, logit in zip(tokens, logits, strict=True):
+            text.made.append(token)
+            text.logits.append(logit)
+            if token in self._ends or len(text.made) == text.ask.tokens:
+                return True
+        return text.ask.ended(self._decode(text.made))
+
+
+def not_finite() -> MeasurementError:
+    """A generated text would be arbitrary."""
+    from gate.scoring.hf import OVERFLOWS
+
+    return MeasurementError("a generated text rests on logits that are not finite", hint=OVERFLOWS)
+
+
+def end_tokens(model: Any) -> frozenset[int]:
+    """The tokens at which transformers ends a text of this model."""
+    ends = model.generation_config.eos_token_id
+    return frozenset() if ends is None else frozenset([ends] if isinstance(ends, int) else ends)
+
+
+def require_greedy(model: Any) -> None:
+    """Raises Unsound where the model's own generation config changes greedy decoding."""
+    said = model.generation_config.to_diff_dict().items()
+    # 0 and 1 are what switches a length, a penalty or a number of beams off; as a token they are not.
+    other = sorted(
+        name
+        for name, value in said
+        if name not in HARMLESS and value and (value != 1 or name.endswith(("_id", "_ids", "tokens")))
+    )
+    if other:
+        raise Unsound(f"its generation config sets {other[0]}")
+
+
+def generate(generator: Generator, harness: HarnessModel, requests: Sequence[Request]) -> list[str | None]:
+    """The text of each request; None where it asks for more than greedy decoding, which lm-eval's model does.
+
+    Prompts are read and cut on the left by lm-eval's model itself.
+    """
+    end = harness.tok_decode([harness.eot_token_id], skip_special_tokens=False)
+    asks = [read_ask(request.generation, harness.max_gen_toks, end) for request in requests]
+    texts: dict[int, Text] = {}
+    for tokens in sorted({ask.tokens for ask in asks if ask}):
+        room = harness.max_length - tokens
+        places = [n for n, ask in enumerate(asks) if ask and ask.tokens == tokens and room > 0]
+        prompts = read_prompts(harness, [requests[n].context for n in places], room)
+        for place, prompt in zip(places, prompts, strict=True):
+            ask = asks[place]
+            if prompt and ask is not None:
+                texts[place] = Text(prompt, ask)
+    generator.generate(list(texts.values()))
+    return [
+        texts[n].ask.cut(harness.tok_decode(texts[n].made)) if n in texts else None
+        for n in range(len(requests))
+    ]
+
+
+def read_prompts(harness: HarnessModel, contexts: Sequence[str], room: int) -> list[tuple[int, ...]]:
+    """Each context's tokens, its last `room` of them."""
+    found: list[tuple[int, ...]] = []
+    for begin in range(0, len(contexts), 256):
+        some = list(contexts[begin : begin + 256])
+        ids, mask = harness.tok_batch_encode(some, left_truncate_len=room)
+        found += [tuple(row[real].tolist()) for row, real in zip(ids, mask.bool(), strict=True)]
+    return found
