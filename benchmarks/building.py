@@ -16,17 +16,19 @@ import time
 from importlib.resources import files
 from typing import Any
 
+from lm_eval.models.huggingface import HFLM
+from transformers import AutoTokenizer
+
 from benchmarks.mixes import KINDS, Mix, make_mix
+from gate.scoring.engine import GPU_SHAPE
+from gate.scoring.readings import reader
+from gate.scoring.tree import make_packs
 
 MMLU = 14_042  # documents
 
 
 def ours(tokenizer: Any, mix: Mix) -> tuple[float, int, int]:
     """Seconds, request tokens, nodes; a fresh reader, so that nothing is known beforehand."""
-    from gate.scoring.engine import GPU_SHAPE
-    from gate.scoring.readings import reader
-    from gate.scoring.tree import make_packs
-
     began = time.perf_counter()
     read = reader(tokenizer, 4096)
     kept = [[one for each in read.read(block) for one in each] for block in mix.blocks]
@@ -37,8 +39,6 @@ def ours(tokenizer: Any, mix: Mix) -> tuple[float, int, int]:
 
 def theirs(tokenizer: Any, mix: Mix) -> float:
     """Seconds of lm-eval's own code for it, around a model that is not there."""
-    from lm_eval.models.huggingface import HFLM
-
     harness = object.__new__(HFLM)
     harness.tokenizer, harness.backend = tokenizer, "causal"
     harness.add_bos_token = harness.custom_prefix_token_id = None
@@ -67,8 +67,6 @@ def main() -> None:
     options = arguments()
     if options.one_core:
         os.environ["RAYON_NUM_THREADS"] = "1"
-    from transformers import AutoTokenizer
-
     tokenizer = AutoTokenizer.from_pretrained(options.tokenizer)
     print("| mix | requests | request tokens | nodes | tokens a node | lm-eval s | ours s | faster | GiB |")
     print("|---|---|---|---|---|---|---|---|---|", flush=True)
