@@ -20,14 +20,13 @@ from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM
 
 from benchmarks.mixes import make_mix
-from benchmarks.whole_check import SHAPES, make_random
+from benchmarks.shapes import SHAPES
+from benchmarks.whole_check import make_random
 from gate.models import inspect_model
 from gate.records import Evaluation, Request, Trust
 from gate.scoring import ModelSession, Side
 
 # A shape of seconds on a CPU beside those of whole_check.
-SMALL = {"hidden_size": 256, "intermediate_size": 688, "num_hidden_layers": 8,
-         "num_attention_heads": 8, "num_key_value_heads": 4}  # fmt: skip
 MIXES = ("0-shot, 4 long options", "5-shot letters")
 
 
@@ -50,7 +49,6 @@ def peak() -> int:
 def main() -> None:
     """A row as soon as it is known."""
     options = arguments()
-    SHAPES.setdefault("small", SMALL)
     options.work.mkdir(parents=True, exist_ok=True)
     base, adapter = options.work / "base", options.work / "adapter"
     if not base.exists():
@@ -106,7 +104,7 @@ def arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("work", type=Path)
-    parser.add_argument("--shape", choices=("small", *SHAPES), default="small")
+    parser.add_argument("--shape", choices=sorted(SHAPES), default="small")
     parser.add_argument("--tokenizer", type=Path, default=Path(str(files("gate.demo") / "base")))
     parser.add_argument("--share", type=float, default=1.0)
     parser.add_argument("--rank", type=int, default=16)

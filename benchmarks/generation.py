@@ -21,7 +21,8 @@ from typing import Any
 
 import torch
 
-from benchmarks.scoring import SHAPES, load, timed
+from benchmarks.scoring import load, timed
+from benchmarks.shapes import SHAPES
 from gate.scoring.generating import Text
 from gate.scoring.rowtest import choose_rows
 from gate.scoring.stopping import Ask

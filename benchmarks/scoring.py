@@ -25,16 +25,14 @@ from typing import Any
 
 import torch
 from lm_eval.api.instance import Instance
-from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from benchmarks.mixes import KINDS, Mix, make_mix
-from benchmarks.whole_check import SHAPES as SHAPES
+from benchmarks.shapes import SHAPES, VOCABULARY, device, random_llama
 from gate.records import Request
 from gate.scoring.hf import HarnessModel
 from gate.scoring.tree import make_packs
 
-SHAPES["small"] = {"hidden_size": 256, "intermediate_size": 688, "num_hidden_layers": 8,
-                   "num_attention_heads": 8, "num_key_value_heads": 4}  # fmt: skip
 ALONE = 32  # requests that HF also scores one by one
 
 
@@ -204,22 +202,14 @@ def matrix_peak(dtype: torch.dtype) -> float:
 
 def load(options: argparse.Namespace) -> tuple[Any, Any]:
     """Model and tokenizer."""
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    dtype = getattr(torch, options.dtype or ("bfloat16" if device == "cuda" else "float32"))
-    tokenizer = AutoTokenizer.from_pretrained(
+    dtype = getattr(torch, options.dtype or ("bfloat16" if device() == "cuda" else "float32"))
+    tokenizer: Any = AutoTokenizer.from_pretrained(
         options.tokenizer or options.model or str(files("gate.demo") / "base")
     )
     if options.model:
-        loaded: Any = AutoModelForCausalLM.from_pretrained(options.model, dtype=dtype)
-        return loaded.to(device).eval(), tokenizer
-    shape = SHAPES[options.shape]
-    config = LlamaConfig(**shape, vocab_size=max(128_256, len(tokenizer)), max_position_embeddings=8192)
-    torch.manual_seed(0)
-    torch.set_default_dtype(dtype)
-    with torch.device(device):
-        model: Any = LlamaForCausalLM(config)
-    torch.set_default_dtype(torch.float32)
-    return model.eval(), tokenizer
+        model: Any = AutoModelForCausalLM.from_pretrained(options.model, dtype=dtype)
+        return model.to(device()).eval(), tokenizer
+    return random_llama(options.shape, dtype, vocab_size=max(VOCABULARY, len(tokenizer))), tokenizer
 
 
 def compare(model: Any, tokenizer: Any, mix: Mix, tree: tuple[Any, Any], options: argparse.Namespace) -> Row:

@@ -106,6 +106,7 @@ def policy(text: Path, limit: int | None, batch_size: int, quantization: str) ->
     """One policy for all: gain 30 points, lose at most 3 points a task and 1 on average."""
     return {
         "version": 1,
+        "decide": "full",
         "include": ["tasks/"],
         "target": [{"task": "banking77", "min_gain": 0.30, **({"limit": limit} if limit else {})}],
         "general": {"defaults": {"max_drop": 0.03}, "tasks": list(GENERAL), "average": {"max_drop": 0.01}},

@@ -25,14 +25,9 @@ from typing import Any
 
 import yaml
 
+from benchmarks.shapes import SHAPES, device, random_llama
 from benchmarks.three_ways import GENERAL, tasks
 
-SHAPES: dict[str, dict[str, Any]] = {
-    "1.5b": {"hidden_size": 1536, "intermediate_size": 8960, "num_hidden_layers": 28,
-             "num_attention_heads": 12, "num_key_value_heads": 2},
-    "8b": {"hidden_size": 4096, "intermediate_size": 14336, "num_hidden_layers": 32,
-           "num_attention_heads": 32, "num_key_value_heads": 8},
-}  # fmt: skip
 SHOTS = {"arc_easy": 10, "piqa": 0, "winogrande": 5, "lambada": 0}
 FTGATE = (sys.executable, "-P", "-m", "gate.cli")
 
@@ -40,16 +35,11 @@ FTGATE = (sys.executable, "-P", "-m", "gate.cli")
 def make_random(folder: Path, shape: str, tokenizer: Path, seed: int) -> None:
     """A Llama of that shape with random weights in bfloat16, saved as safetensors."""
     import torch
-    from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+    from transformers import AutoTokenizer
 
-    words = AutoTokenizer.from_pretrained(tokenizer)
-    config = LlamaConfig(**SHAPES[shape], vocab_size=128_256, max_position_embeddings=8192)
-    config.bos_token_id, config.eos_token_id = words.bos_token_id, words.eos_token_id
-    torch.manual_seed(seed)
-    torch.set_default_dtype(torch.bfloat16)
-    with torch.device("cuda" if torch.cuda.is_available() else "cpu"):
-        model = LlamaForCausalLM(config)
-    model.save_pretrained(folder)
+    words: Any = AutoTokenizer.from_pretrained(tokenizer)
+    ends = {"bos_token_id": words.bos_token_id, "eos_token_id": words.eos_token_id}
+    random_llama(shape, torch.bfloat16, seed, **ends).save_pretrained(folder)
     words.save_pretrained(folder)
 
 
@@ -112,7 +102,6 @@ def timed(command: Sequence[str], work: Path, allowed: Sequence[int] = (0,)) -> 
 
 def score(folder: str, batch_size: str, limit: int) -> None:
     """lm-eval over the tasks in the current folder (in a process of its own)."""
-    import torch
     from lm_eval import simple_evaluate
     from lm_eval.models.huggingface import HFLM
     from lm_eval.tasks import TaskManager
@@ -122,7 +111,7 @@ def score(folder: str, batch_size: str, limit: int) -> None:
         dtype="auto",
         softmax_dtype="float32",
         batch_size=int(batch_size),
-        device="cuda" if torch.cuda.is_available() else "cpu",
+        device=device(),
     )
     manager = TaskManager(include_path="tasks", include_defaults=False)
     simple_evaluate(model, tasks=list(GENERAL), task_manager=manager, bootstrap_iters=0, limit=limit)

@@ -1,4 +1,4 @@
-"""`ftgate audit`: a verdict that was made early, held against the one of all documents.
+"""`ftgate audit` and `check --audit`: a verdict that was made early, held against the one of all documents.
 
 RUN/audit/        the run folder of the full measurement, with its own verdict and report
 RUN/audit.json    what came of the comparison
@@ -6,11 +6,12 @@ RUN/audit.json    what came of the comparison
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 from gate.champion import keep_pairs
-from gate.errors import FAIL, PASS, MeasurementError, UsageError
+from gate.errors import FAIL, PASS, GateError, MeasurementError, UsageError
 from gate.fetch import fetch_model
 from gate.history import FOLDER, past_of, read_history, write_past
 from gate.judging import conclude, facts_of, judged_model, read_champion, store_of
@@ -20,21 +21,27 @@ from gate.records import Measurements, ModelRef, Plan, Policy, RunFacts
 from gate.records.history import Audit, Judged
 from gate.runfolder import AUDIT, AUDITED, PLAN, RESOLVED_POLICY, RUN, RunFolder
 from gate.scoring import ModelSession
+from gate.seeds import is_recipe
 from gate.shell import Shell
+from gate.stages import CheckOptions
 from gate.verdict import Verdict, judge
 
 
-def audit_run(run: Path, history: Path | None, commit: str, shell: Shell) -> int:
+def audit_run(run: Path, history: Path | None, commit: str, shell: Shell, beside: Path | None = None) -> int:
     """Score the rest of a run, judge by `full`, compare, and say how often early verdicts differ so far.
 
-    `history` is the folder that keeps the outcome; else the repository's own, where it has one. Exit code 0
-    where the verdicts are the same, 1 where they differ. Raises `UsageError` where models or policy are
-    gone, `MeasurementError` where what had been scored does not come out again.
+    `history` is the folder that keeps the outcome; else the repository's own, where it has one. `beside` has
+    earlier ones that count too. Exit code 0 where the verdicts are the same, 1 where they differ. Raises
+    `UsageError` where models or policy are gone, `MeasurementError` where what had been scored does not come
+    out again.
     """
     folder = RunFolder.open(run)
     policy, facts = folder.read_record(RESOLVED_POLICY, Policy), facts_of(folder)
-    early = _judge(folder, folder.read_measurements(), policy, facts)
-    if not any(finding.early for finding in early.findings):
+    if policy.decide == "score" and is_recipe(folder):
+        hint = f"audit each of its trainings: `ftgate audit {run}/seeds/SEED`"
+        raise UsageError(f"{run} judges several trainings by their mean", hint=hint)
+    early = None if policy.decide != "score" else _judge(folder, folder.read_measurements(), policy, facts)
+    if early is None or not any(finding.early for finding in early.findings):
         shell.say(f"nothing to audit: every document of {run} was scored")
         return PASS
     full = _score_rest(folder, policy, facts, shell)
@@ -44,8 +51,32 @@ def audit_run(run: Path, history: Path | None, commit: str, shell: Shell) -> int
     place = history or (FOLDER if FOLDER.is_dir() else None)
     if place is not None:
         write_past(place, past_of(full, commit, created=shell.now(), audit=found))
-        shell.say(said_of_audits(read_history(place, shell.warn)))
+        earlier = read_history(beside, shell.warn) if beside else ()
+        shell.say(said_of_audits((*earlier, *read_history(place, shell.warn))))
     return PASS if found.agrees else FAIL
+
+
+AuditRun = Callable[[Path, Path | None, str, Shell, Path | None], int]
+
+
+def audit_check(run: Path, options: CheckOptions, shell: Shell, audit: AuditRun = audit_run) -> int:
+    """`ftgate check --audit`: the audit of a check that has just ended in the folder `run`, see `audit_run`.
+
+    It is kept in the folder `options.audit`. Whatever comes of it, the check's own verdict stays as it is.
+    """
+    run, place = run.absolute(), options.audit
+    assert place is not None
+    place, commit = place.absolute(), shell.environ.get("GITHUB_SHA", "")
+    beside = options.history if options.history not in (None, place) else None
+    try:
+        with options.at_policy():
+            code = audit(run, place, commit, shell, beside)
+    except GateError as error:
+        shell.warn(f"the verdict stands, but it could not be audited: {error.message}")
+        raise
+    if code != PASS:
+        shell.warn(f"all documents give another verdict than the early one: see {run / AUDIT}")
+    return code
 
 
 def compare(early: Verdict, full: Verdict, error: float) -> Audit:

@@ -10,7 +10,6 @@ feed the warnings of `check` and the errors of `plan`.
 from __future__ import annotations
 
 import hashlib
-import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from gate.records.history import Audit, Judged, PastRule, PastTask, PastVerdict
 from gate.sealed import BLANK_SEAL, Damaged, NewerSchema, check_seal, disk_errors, seal, write_whole
 from gate.stats import Bounds, wilson
 from gate.verdict import Verdict
+from gate.verdict.arrange import HUGE
 
 SCHEMA = 1
 FOLDER = Path(".ftgate", "history")
@@ -176,8 +176,8 @@ def decode_past(content: bytes) -> PastVerdict:
     except (msgspec.DecodeError, RecursionError, UnicodeError, ValueError) as error:
         raise Damaged(f"it is no verdict of ftgate: {error}") from error
     numbers = [number for rule in rules for number in (rule.value, rule.low, rule.high, rule.margin or 0.0)]
-    if not all(map(math.isfinite, [*numbers, file.seconds])):
-        raise Damaged("it has a number that is not finite")
+    if not all(abs(number) <= HUGE for number in [*numbers, file.seconds]):  # not so for NaN
+        raise Damaged("it has a number that no score is as large as")
     named = file.digests
     return PastVerdict(
         created=file.created,

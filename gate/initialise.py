@@ -21,6 +21,7 @@ from gate.workflows.finding import (
     own_runners,
     python_version,
 )
+from gate.workflows.places import check_places
 from gate.yamlfile import load_yaml
 
 FILE = "thresholds.yaml"
@@ -110,10 +111,11 @@ def write_github(
         branch=default_branch(folder),
         python=python_version(folder),
     )
-    workflow_files(wishes)
+    files = [folder / file.path for file in workflow_files(wishes)]
+    check_places([folder / FILE, *files])
     others = () if runs_on else own_runners(folder)
     path = folder / FILE
-    policy = f"left as it is: {path} exists" if path.exists() else write_thresholds(folder).message
+    policy = f"left as it is: {path} exists" if os.path.lexists(path) else write_thresholds(folder).message
     return "\n".join([policy, write_workflows(folder, wishes).message, *_machines(others)])
 
 
@@ -246,9 +248,10 @@ TEMPLATE = """\
 # At most 5 % of the intervals in a report miss what they are about.
 confidence: 0.95
 
-# Every document of every task is scored, so that the verdict is the full benchmark's. `score` comes to that
-# verdict from fewer documents, in 95 of 100 checks; `proven` passes a general task only with a proof.
-decide: full
+# `score`: the full benchmark's verdict, from as few documents as make it certain: at least 95 of 100 verdicts
+# are the full benchmark's. `full` scores every document, so that each number in the report is the benchmark's
+# own too; `proven` passes a general task only with a proof.
+decide: score
 
 # Folders with lm-eval tasks of your own, so that rules can name them. Paths start at this file's folder.
 {include}

@@ -23,11 +23,14 @@ def policy_with_seeds(policy: Policy, seeds: int | None, *, given: bool) -> Poli
     """The policy with as many trainings as the command line asks for.
 
     `given` where the model was trained before (`--tuned`). Raises `UsageError` where several trainings are
-    asked for and cannot be had: of one model nothing is known about its recipe.
+    asked for and cannot be had: of one model nothing is known about its recipe. Where the command line asks,
+    `score`, which is what a policy without a word has, is `full`: the same verdict, from all documents.
     """
     asked = policy if seeds is None else replace(policy, seeds=seeds)
     if asked.seeds == 1:
         return asked
+    if asked.decide == "score" and seeds is not None:
+        asked = replace(asked, decide="full")
     if asked.decide == "score":
         raise UsageError(
             f"{asked.seeds} seeds need all documents, and `decide: score` leaves some out",

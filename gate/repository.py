@@ -86,6 +86,11 @@ class Repository:
             raise UsageError(f"{what} does not hold where {one[:12]} and {other[:12]} parted", hint=DEEPER)
         return found.strip()
 
+    def newest(self, base: str, head: str, most: int) -> tuple[str, ...]:
+        """The newest commits that `head` has and `base` has not, at most so many, each before its parents."""
+        wanted = (self.commit(head), f"^{self.commit(base)}")
+        return tuple(self._run("rev-list", "--topo-order", f"--max-count={most}", *wanted).split())
+
     @property
     def shallow(self) -> bool:
         """Whether history was left out when this was cloned."""

@@ -51,18 +51,19 @@ class CheckOptions:
     base_folder: Path | None = None
     seeds: int | None = None  # trainings of the config; None: as many as the policy says
     history: Path | None = None  # earlier verdicts; None: the repository's own `.ftgate/history`
+    audit: Path | None = None  # the folder that keeps the audit of an early verdict; None: no audit
 
     def at_policy(self) -> AbstractContextManager[None]:
         """Where the policy is read and models are measured: its relative paths start there."""
         return nullcontext() if self.policy_root is None else chdir(self.policy_root)
 
     @classmethod
-    def of(cls, *, train_timeout: float | None = None, **options: Any) -> CheckOptions:
+    def of(cls, *, train_timeout: float | None = None, audit: bool = False, **options: Any) -> CheckOptions:
         """From the command line, where the time limit is in minutes."""
         if train_timeout is not None and not math.isfinite(train_timeout):
             raise UsageError(f"--train-timeout: expected a number of minutes, got {train_timeout:g}")
         seconds = None if train_timeout is None else train_timeout * MINUTE
-        return cls(train_timeout=seconds, **options)
+        return cls(train_timeout=seconds, audit=FOLDER if audit else None, **options)
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,10 +35,14 @@ OPERATIONS = (
     ("post", f"{REPOSITORY}/check-runs"),
     ("patch", f"{REPOSITORY}/check-runs/{{check_run_id}}"),
     ("get", f"{REPOSITORY}/actions/runs/{{run_id}}"),
+    ("get", f"{REPOSITORY}/actions/runs/{{run_id}}/attempts/{{attempt_number}}/jobs"),
     ("post", f"{REPOSITORY}/actions/runs/{{run_id}}/cancel"),
 )
 USER = "private-user-response-with-public-profile-information"
-EXAMPLES = ("issue-comment", "pull-request", "pull-request-simple-items", "check-run", "workflow-run", USER)
+EXAMPLES = (
+    *("issue-comment", "pull-request", "pull-request-simple-items", "check-run", "workflow-run"),
+    *("job-paginated", USER),
+)
 PROSE = {"description", "summary", "example", "examples", "externalDocs", "tags", "x-github", "x-octokit"}
 
 

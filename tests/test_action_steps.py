@@ -111,12 +111,16 @@ def test_inputs_reach_the_command(act: Act) -> None:
         fail_on_undecided="false",
         run_dir="out/run",
         handover="out/hand",
+        history="branch:ftgate-history",
+        audit="true",
     )
     arguments, _ = seen(job)
     assert arguments[2:4] == ["--thresholds=policies/t.yaml", "--comment=never"]
     assert arguments[4:6] == ["--run-dir=out/run", "--handover=out/hand"]
     assert arguments[6:] == [
         "--no-fail-on-undecided",
+        "--history=branch:ftgate-history",
+        "--audit",
         "--configs=configs/*.yaml",
         "--configs=more configs/**",
     ]
@@ -161,7 +165,9 @@ def test_the_job_is_red_exactly_when_the_command_is_and_the_outputs_are_there(co
     assert [note.message for note in job.steps[0].annotations] == ["lost"]
 
 
-@pytest.mark.parametrize("name", ["thresholds", "configs", "comment", "mode", "run_dir", "handover"])
+@pytest.mark.parametrize(
+    "name", ["thresholds", "configs", "comment", "mode", "run_dir", "handover", "history"]
+)
 def test_no_input_is_run_as_a_script(name: str, act: Act, tmp_path: Path) -> None:
     """Quotes, backticks and `$()` in an input arrive at the command as they are."""
     value = f"$(touch {tmp_path}/1)`touch {tmp_path}/2`\"; touch {tmp_path}/3; '"

@@ -53,6 +53,7 @@ metric_list: [{metric: acc, aggregation: mean, higher_is_better: true}]
 """
 LENIENT = """
 version: 1
+decide: full
 include: [tasks]
 general: {tasks: [{task: pairs, max_drop: 1.0}]}
 evaluation: {dtype: float32, batch_size: 64, device: cpu}
@@ -306,6 +307,7 @@ def test_a_cache_that_answers_for_another_model(repo: Repo) -> None:
 
 APPENDED = """
 version: 1
+decide: full
 include: [tasks]
 target: [{task: intents, min_gain: 0.0, chat_template: tuned, limit: 24}]
 general: {tasks: [{task: pairs, max_drop: 1.0}]}

@@ -16,6 +16,7 @@ from pathlib import Path
 from gate.changes import dependencies, depends, texts_of
 from gate.ci.activity import NONE_CHANGED, concluded, find_activity
 from gate.ci.check import CiSetting, find_block, read_config
+from gate.ci.names import may_be_path
 from gate.ci.plan import CiOptions, CiPlan, make_plan, posting_of
 from gate.ci.record import begin, write_ci, write_posting
 from gate.ci.watch import Watch
@@ -116,5 +117,5 @@ def _reaches_outside(texts: Collection[str], setting: CiSetting) -> bool:
     links = (path for path in setting.head_files if os.path.islink(path))
     behind = {path for path in links if any(depends(name, path) for name in meant)}
     root = os.path.realpath(".")
-    places = (os.path.realpath(name) for name in meant | behind if "\0" not in name)
+    places = (os.path.realpath(name) for name in meant | behind if may_be_path(name))
     return any(os.path.commonpath((root, place)) != root for place in places)

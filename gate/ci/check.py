@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from gate import __version__
 from gate.changes import below, dependencies, depends, texts_of
 from gate.ci.champion import champion_content
+from gate.ci.names import may_be_path
 from gate.ci.refs import in_checkout
 from gate.configs import load_config
 from gate.errors import FAIL, ConfigErrors, GateError, Problem, as_gate_error
@@ -56,6 +57,7 @@ class CiSetting:
     judged: bool = False
     train_timeout: float | None = None  # seconds
     history: Path | None = None  # absolute; None: `.ftgate/history` of the base ref
+    audit: Path | None = None  # absolute: the folder that keeps audits; None: there are none
     run_id: int = 0  # the workflow run's, the same in all of its jobs
 
 
@@ -71,10 +73,14 @@ Check = Callable[["CheckOptions", Shell], "Result"]
 
 
 def check_whole(options: CheckOptions, shell: Shell) -> Result:
-    """Train, measure and judge one config; torch is loaded only now."""
-    from gate.pipeline import check_config
+    """Train, measure and judge one config, and audit it where that is asked; torch is loaded only now."""
+    from gate.audit import audit_check
+    from gate.pipeline import check_config, default_run_dir
 
-    return check_config(options, shell)
+    result = check_config(options, shell)
+    if options.audit:
+        audit_check(options.run_dir or default_run_dir(options), options, shell)
+    return result
 
 
 def run_config(
@@ -142,6 +148,7 @@ def options_for(
         policy_root=setting.base_tree,
         base_folder=base_folder(config.base_model, setting),
         history=setting.history,
+        audit=setting.audit,
     )
 
 
@@ -193,9 +200,9 @@ def _two_steps(what: str) -> str:
 
 
 def inside_path(name: str) -> str | None:
-    """The path in the repository that a model's name may mean; None where it leads out of it."""
+    """The path in the repository that a model's name may mean; None where it leads out of it or is none."""
     name = in_checkout(name, Path())
-    if name.startswith(("/", "~")):
+    if not may_be_path(name) or name.startswith(("/", "~")):
         return None
     path = posixpath.normpath(name)
     return None if path == ".." or path.startswith("../") else path
@@ -211,6 +218,8 @@ def base_folder(name: str, setting: CiSetting) -> Path | None:
     inside = inside_path(name)
     if inside is not None and (setting.base_tree / inside).is_dir():
         return setting.base_tree / inside
+    if not may_be_path(name):
+        return None
     path = os.path.expanduser(name)  # which leaves alone what names no user
     return Path(path).absolute() if os.path.isdir(path) else None
 
@@ -257,10 +266,10 @@ def _named_files(files: Mapping[str, str], named: frozenset[str]) -> list[tuple[
 def _untracked(named: frozenset[str], setting: CiSetting) -> list[tuple[str, int, int]]:
     """Names, sizes and times of the files that are on this disk and in no commit."""
     found: list[tuple[str, int, int]] = []
-    for name in sorted(named):
+    for name in sorted(filter(may_be_path, named)):
         path = os.path.expanduser(name)
         if not os.path.exists(path) or tree_below(setting.head_files, name):
-            continue  # a text that is no path at all, or far too long for one, does not exist
+            continue
         files = [Path(path)] if os.path.isfile(path) else islice(Path(path).rglob("*"), MOST_FILES)
         for file in files:
             with suppress(OSError):  # gone meanwhile

@@ -66,7 +66,11 @@ PLACE = click.Path(path_type=Path)
     "--history",
     type=PLACE,
     metavar="DIR",
-    help="Earlier verdicts; a push to the default branch adds to them  [default: .ftgate/history].",
+    help="Earlier verdicts, a folder or branch:NAME; a push to the default branch adds to the folder  "
+    "[default: .ftgate/history].",
+)
+@click.option(
+    "--audit", is_flag=True, help="After an early verdict on what is merged score the rest too, and compare."
 )
 @click.pass_context
 def ci(context: click.Context, /, train_timeout: float | None, **options: Any) -> None:

@@ -41,8 +41,8 @@ def publish_run(place: Path, target: Target, token: Token, shell: Shell, effects
     """
     if not token:
         raise UsageError("there is no token to publish with", hint="set GITHUB_TOKEN")
-    run, views = _found(place, target, shell)
     runner = read_runner(shell.environ)
+    run, views = _found(place, target, runner.repository)
     github = effects.connect(run.event, runner, token, None)
     run = replace(run, event=_addressed(run.event, github))
     receipt = finish(run, place, runner, github, shell, views=views, wait=effects.wait)
@@ -53,7 +53,7 @@ def publish_run(place: Path, target: Target, token: Token, shell: Shell, effects
     return 0
 
 
-def _found(place: Path, target: Target, shell: Shell) -> tuple[CiRun, dict[str, View] | None]:
+def _found(place: Path, target: Target, repository: str) -> tuple[CiRun, dict[str, View] | None]:
     if (place / CI).is_file():
         run = read_ci(place)
         event = replace(
@@ -65,14 +65,14 @@ def _found(place: Path, target: Target, shell: Shell) -> tuple[CiRun, dict[str, 
         return replace(run, event=event), None
     if not (place / VERDICT).is_file():
         raise UsageError(f"{place} is no folder of a finished run", hint=f"it has neither {CI} nor {VERDICT}")
-    return _single(place, target, shell)
+    return _single(place, target, repository)
 
 
-def _single(place: Path, target: Target, shell: Shell) -> tuple[CiRun, dict[str, View]]:
+def _single(place: Path, target: Target, repository: str) -> tuple[CiRun, dict[str, View]]:
     """The run of one `ftgate check` as if `ftgate ci` had made it."""
     result, view = read_result(place / VERDICT), read_view(place)
     refuse_seed(result, place)
-    repository = target.repository or shell.environ.get("GITHUB_REPOSITORY") or Repository(Path()).remote()
+    repository = target.repository or repository or Repository(Path()).remote()
     if not repository or not target.sha:
         raise UsageError(
             f"it is not known which commit the verdict in {place} is about",

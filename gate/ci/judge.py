@@ -30,15 +30,17 @@ def judge_handover(
     *,
     handover: Path,
     head: str,
+    temporary: Path | None = None,
     check: Check = check_whole,
 ) -> tuple[ConfigRun, ...]:
     """Measure and judge the model that was handed over for each changed config of the commit `head`.
 
     A changed config without one, and every config of a handover that is refused, is an error. The store's
-    place is the judge's own: nothing that was measured beside the pull request's code is found there.
+    place is the judge's own: nothing that was measured beside the pull request's code is found there. The
+    models are taken to a folder in `temporary`, the system's own by default, which is gone afterwards.
     """
     setting = replace(setting, judged=True)
-    with tempfile.TemporaryDirectory(prefix="ftgate-", dir=shell.environ.get("RUNNER_TEMP")) as room:
+    with tempfile.TemporaryDirectory(prefix="ftgate-", dir=temporary) as room:
         try:
             handed = {each.config: each for each in read_handover(handover, Path(room) / "taken", head=head)}
         except GateError as error:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from gate.changes import Changes, Trees, all_configs, dependencies, depends, find_changes, narrowed
+from gate.changes import Changes, Trees, all_configs, find_changes, narrowed
 from gate.ci.check import CiSetting
+from gate.ci.past import find_history, kept_in
 from gate.ci.record import Posting
 from gate.ci.refs import (
     Refs,
     base_models,
     files_of_policy,
     find_refs,
-    in_checkout,
     known_configs,
     measures_alike,
     policy_change,
@@ -41,7 +40,8 @@ class CiOptions:
     comment: CommentMode = "always"
     fail_on_undecided: bool = True
     train_timeout: float | None = None
-    history: Path | None = None
+    history: Path | None = None  # a folder, or `branch:NAME`
+    audit: bool = False  # early verdicts on merged refs
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,8 @@ def make_plan(event: Event, options: CiOptions, repository: Repository, room: Pa
     changes = _find_changes(event, options, refs, trees, policy, differs)
     if policy is None:
         return CiPlan(changes, None, change, error)
-    setting = _setting(event, options, refs, trees, policy)
+    history = find_history(event, options.history, refs, trees.links, repository, room)
+    setting = replace(_setting(event, options, refs, trees, policy), history=history)
     return CiPlan(changes, replace(setting, proposed=change.proposed), change, error, policy.pull_request)
 
 
@@ -99,25 +100,9 @@ def _setting(event: Event, options: CiOptions, refs: Refs, trees: Trees, policy:
         pull=0 if event.trusted_ref else event.pull or refs.head,
         judged=options.mode == "judge",
         train_timeout=options.train_timeout,
-        history=_history(event, options.history, refs, trees.links),
+        audit=kept_in(options.history).absolute() if options.audit and event.trusted_ref else None,
         run_id=event.run_id,
     )
-
-
-def _history(event: Event, asked: Path | None, refs: Refs, links: Mapping[str, str]) -> Path | None:
-    """The folder of earlier verdicts, absolute; None where none was named.
-
-    A pull request brings no history of its own: what git tracks at either ref is read at the base ref.
-    """
-    if asked is None or event.trusted_ref:
-        return asked.absolute() if asked else None
-    files = [file.path for file in (*refs.head_files, *refs.base_files)]
-    for place in (os.path.abspath(asked), os.path.realpath(asked)):  # as it is written, and behind links
-        inside = in_checkout(place, Path())
-        named = dependencies((inside,), links)
-        if any(depends(name, file) for name in named for file in files):
-            return refs.base_tree.absolute() / inside
-    return asked.absolute()
 
 
 def form_of(event: Event, mode: Mode) -> Form:

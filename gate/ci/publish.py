@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from gate.ci.activity import comments, pending, worst
 from gate.ci.attach import check_name
+from gate.ci.proof import digest_verdicts, verdicts_of
 from gate.ci.record import Posting, read_posting, read_views, write_posting
 from gate.configs import load_config
 from gate.errors import ConfigErrors, GateError, GitHubError
@@ -259,4 +260,5 @@ def outputs_of(run: CiRun, run_dir: Path) -> dict[str, str]:
     folder = run_dir / first.folder if first else run_dir
     paths = {"report-path": folder / "report.html", "verdict-path": folder / "verdict.json"}
     found = {name: str(path) if path.is_file() else "" for name, path in paths.items()}
-    return {"outcome": run.outcome, **found, "run-dir": str(run_dir)}
+    verdicts = digest_verdicts(verdicts_of(run.runs))
+    return {"outcome": run.outcome, **found, "run-dir": str(run_dir), "verdicts": verdicts}

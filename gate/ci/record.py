@@ -102,7 +102,8 @@ def read_views(run_dir: Path, run: CiRun) -> dict[str, View]:
 
 def read_view(folder: Path) -> View | None:
     """What a run's folder has to show; None where it holds no result."""
-    from gate.report.view import make_view
+    from gate.judging import read_past
+    from gate.report import make_view, with_trends
     from gate.runfolder import MEASUREMENTS, VERDICT, RunFolder
 
     if not (folder / VERDICT).is_file():
@@ -113,7 +114,7 @@ def read_view(folder: Path) -> View | None:
     except GateError:
         measured = None  # a damaged list of flipped documents leaves the verdict as it is
     flips, tasks = (measured.flips, measured.tasks) if measured else ((), ())
-    return make_view(result, flips, tasks, str(folder))
+    return with_trends(make_view(result, flips, tasks, str(folder)), read_past(RunFolder(folder)))
 
 
 def read_result(path: Path) -> Result:

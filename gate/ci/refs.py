@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gate.changes import FileChange, policy_files, texts_of
+from gate.ci.names import may_be_path
 from gate.configs import find_reader, load_config, looks_like_config, may_be_config
 from gate.errors import ConfigErrors, UsageError
 from gate.policy import load_policy
@@ -96,9 +97,9 @@ def known_configs(files: Sequence[TreeFile], root: Path, checkout: Path) -> dict
 def in_checkout(text: str, checkout: Path) -> str:
     """A path that is written in full as one in the checkout if it leads there; any other as it is.
 
-    A text with a NUL is no path.
+    A text that no file can be called is no path.
     """
-    if "\0" in text or not text.startswith(("/", "~", "..")):
+    if not may_be_path(text) or not text.startswith(("/", "~", "..")):
         return text
     root = os.path.abspath(checkout)
     path = os.path.normpath(os.path.join(root, os.path.expanduser(text)))

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from gate.ci.check import folder_name
+from gate.ci.past import kept_in
 from gate.ci.record import read_result
 from gate.errors import GateError
-from gate.history import FOLDER, past_of, write_past
+from gate.history import past_of, write_past
 from gate.records import CiRun
 from gate.runfolder import VERDICT
 from gate.shell import Shell
@@ -33,7 +34,7 @@ def remember(run: CiRun, run_dir: Path, folder: Path | None, shell: Shell) -> tu
         try:
             result = read_result(place)
             if isinstance(result, Verdict):
-                found.append(write_past(folder or FOLDER, past_of(result, run.event.head_sha)))
+                found.append(write_past(kept_in(folder), past_of(result, run.event.head_sha)))
         except GateError as error:
             shell.warn(f"the verdict of {config.change.path!a} is not in the history: {error.message}")
     return tuple(found)

@@ -250,7 +250,10 @@ def run_all(
     if options.mode == "judge":
         from gate.ci.judge import judge_handover
 
-        return judge_handover(changed, setting, shell, handover=options.handover, head=head, check=check)
+        given, temporary = options.handover, runner.temporary
+        return judge_handover(
+            changed, setting, shell, handover=given, head=head, temporary=temporary, check=check
+        )
     found = []
     for change in changed:
         carried = watch.attach(change)

@@ -1,60 +1,100 @@
-"""Whether a check run says what a run of this very workflow found: GitHub is asked for the run that it names.
+"""Whether a check run says what a run of this very workflow found: git is asked, and GitHub for that run.
 
 Every job with `checks: write` writes as the same App, so a check run alone proves nothing. A workflow run is
-nobody's to write: what it ran, on which commit, and how it ended is GitHub's own word.
+nobody's to write: what it ran, on which commit, its jobs and the names of their steps are GitHub's own word.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from typing import Literal
+from dataclasses import dataclass
 
 from gate.changes import below, depends
+from gate.ci.attach import Seen, has_ended, path_of, verdict_of
+from gate.ci.proof import JOB, STEP, Verdict, proves, required_job
 from gate.errors import Forbidden, GateError, GitHubError, NotFound
-from gate.github.api import GitHub, WorkflowRun
-from gate.records import Event
+from gate.github.api import GitHub, Job, WorkflowRun
+from gate.github.checkruns import app_of, read_external_id
+from gate.records import ChangedConfig, Event
 from gate.repository import Repository
 
 POLL = 30.0
-"""Seconds between two looks at a run that has its verdict and not yet ended: it signs, it uploads."""
+"""Seconds between two looks at a job that has its verdict and not yet ended: it signs, it uploads."""
 STARTED_BY = ("pull_request", "merge_group")
 """What starts the runs whose verdicts count for a pull request: by hand one config of any branch is run."""
 
 
-def doubt_of(
+@dataclass(frozen=True, slots=True)
+class Proven:
+    """The verdicts that a workflow run came to, by GitHub's word; or why none are proven."""
+
+    verdicts: frozenset[Verdict] = frozenset()
+    doubt: str = ""
+
+
+def proven(
     github: GitHub,
     event: Event,
-    run_id: int,
-    sha: str,
-    outcome: Literal["pass", "fail"],
+    seen: Seen,
     *,
     clock: Callable[[], float],
     wait: Callable[[float], None],
     patience: float,
-) -> str:
-    """Why the verdict of a check run on `sha` is not that of the run `run_id`; "" where it is.
+) -> Proven:
+    """What the run that a check run names came to, as the name of a step of its required job proves.
 
-    Waits at most `patience` seconds for the run's end. In doubt there is a doubt: it is measured again.
+    Waits at most `patience` seconds for that job's end, and only while it is in progress. In doubt there is
+    a doubt: it is measured again.
     """
     if not event.workflow:
-        return "the environment does not name this workflow (GITHUB_WORKFLOW_REF)"
+        return Proven(doubt="the environment does not name this workflow (GITHUB_WORKFLOW_REF)")
     began = clock()
     try:
-        run = github.workflow_run(run_id)
-        while run.status != "completed" and clock() - began < patience:
+        doubt = contradiction(github.workflow_run(seen.run_id), event, seen.check.sha)
+        if doubt:
+            return Proven(doubt=doubt)
+        job = required_job(github.jobs(seen.run_id, seen.attempt))
+        while job and job.status == "in_progress" and clock() - began < patience:
+            if has_ended(github, seen.run_id):
+                break
             wait(POLL)
-            run = github.workflow_run(run_id)
+            job = required_job(github.jobs(seen.run_id, seen.attempt))
+        return _read(job, shown(github, seen), seen.run_id)
     except Forbidden:
-        return f"GitHub does not show run {run_id}: the job needs `permissions: {{actions: read}}`"
+        why = f"GitHub does not show run {seen.run_id}: the job needs `permissions: {{actions: read}}`"
     except NotFound:
-        return f"run {run_id} was deleted"
+        why = f"run {seen.run_id} was deleted"
     except GitHubError as error:
-        return f"GitHub does not show run {run_id}: {error.message}"
-    return contradiction(run, event, sha, outcome)
+        why = f"GitHub does not show run {seen.run_id}: {error.message}"
+    return Proven(doubt=why)
 
 
-def contradiction(run: WorkflowRun, event: Event, sha: str, outcome: Literal["pass", "fail"]) -> str:
-    """What in a run contradicts a check run of this workflow on `sha` with this outcome; "" for nothing."""
+def _read(job: Job | None, verdicts: frozenset[Verdict], run_id: int) -> Proven:
+    """The verdicts that a run's check runs show, if its job proves them."""
+    if job is None:
+        return Proven(doubt=f"run {run_id} has no job `{JOB}`")
+    if job.status != "completed":
+        return Proven(doubt=f"the job `{JOB}` of run {run_id} has not ended")
+    if not proves(job, verdicts):
+        return Proven(doubt=f"no step `{STEP.strip()}` of run {run_id} says what its check runs say")
+    if job.conclusion != "success" and all(outcome == "pass" for _, _, outcome in verdicts):
+        return Proven(doubt=f"the job `{JOB}` of run {run_id} ended otherwise")
+    return Proven(verdicts)
+
+
+def shown(github: GitHub, seen: Seen) -> frozenset[Verdict]:
+    """The verdicts that the check runs of the same attempt of a run show on its commit, of our own App."""
+    app, found = app_of(github.login()), set()
+    for check in github.check_runs(seen.check.sha):
+        known, verdict = read_external_id(check.external_id), verdict_of(check)
+        ours = known is not None and known[1:] == (seen.run_id, seen.attempt) and check.app == app
+        if known and ours and verdict and path_of(check.name):
+            found.add((path_of(check.name), known[0], verdict[0]))
+    return frozenset(found)
+
+
+def contradiction(run: WorkflowRun, event: Event, sha: str) -> str:
+    """What in a run contradicts a check run of this workflow on the commit `sha`; "" for nothing."""
     if run.head_sha != sha:
         return f"run {run.id} was of another commit"
     if not is_same_workflow(run.path, event):
@@ -62,11 +102,10 @@ def contradiction(run: WorkflowRun, event: Event, sha: str, outcome: Literal["pa
         return f"GitHub does not say that run {run.id} was of this workflow, {ours}"
     if run.event not in STARTED_BY:
         return f"run {run.id} was not of a pull request"
-    if run.status != "completed":
-        return f"run {run.id} has not ended"
-    if run.conclusion != {"pass": "success", "fail": "failure"}[outcome]:
-        return f"run {run.id} ended otherwise"
     return ""
+
+
+# ── What git knows ───────────────────────────────────────────────────────────────────────────────
 
 
 def moved_since(
@@ -81,8 +120,8 @@ def moved_since(
     try:
         if not repository.holds(sha):
             return "this clone does not hold that commit"
-        changed = {name for file in repository.changed(sha, head) for name in file.names}
-        brought = {name for file in repository.changed(base, sha) for name in file.names}
+        changed = _names(repository, sha, head)
+        brought = _names(repository, base, sha)
     except GateError as error:
         return error.message
     other = next((name for name in sorted(brought) if below(".github", name)), None)
@@ -95,6 +134,36 @@ def moved_since(
     )
     first = next(moved, None)
     return f"{first} has changed since" if first else ""
+
+
+def unchanged_there(
+    repository: Repository,
+    base: str,
+    sha: str,
+    head: str,
+    change: ChangedConfig,
+    named: Collection[str],
+    policy: Collection[str],
+) -> str:
+    """Why a run on `sha` had no reason to measure a config, as nothing of it had changed there; "" if it had.
+
+    `policy` are the policy's file and those of its tasks. What a pull request proposes there counts if it is
+    the same at `head`: another proposal may have been none that matters.
+    """
+    try:
+        brought = _names(repository, repository.merge_base(base, sha), sha)
+        counted = (*named, change.path, *([change.previous_path] if change.previous_path else []))
+        if any(depends(each, name) for name in brought for each in counted):
+            return ""
+        asked = {name for name in brought if name in policy}
+        return "" if asked - _names(repository, sha, head) else "nothing of the config had changed there"
+    except GateError as error:
+        return error.message
+
+
+def _names(repository: Repository, old: str, new: str) -> frozenset[str]:
+    """The names that the files which differ have and had."""
+    return frozenset(name for file in repository.changed(old, new) for name in file.names)
 
 
 def is_same_workflow(path: str, event: Event) -> bool:

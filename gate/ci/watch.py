@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from gate.changes import dependencies, texts_of
 from gate.ci.attach import (
+    MOST_HEADS,
     SILENT,
     Choice,
     Seen,
@@ -19,13 +20,15 @@ from gate.ci.attach import (
     check_name,
     choose,
     earlier_heads,
+    look_at_commits,
     look_for_living,
+    newest_first,
     outdated,
     verdict_of,
 )
 from gate.ci.check import Check, CiSetting, digest_inputs, folder_name
-from gate.ci.vouching import doubt_of, moved_since
-from gate.errors import GitHubError, Interrupted, StoreError
+from gate.ci.vouching import Proven, moved_since, proven, unchanged_there
+from gate.errors import ConfigErrors, GateError, GitHubError, Interrupted, StoreError
 from gate.github.api import CheckOutput, CheckRun, GitHub
 from gate.github.checkruns import RUNNING, CheckRunProgress, app_of, external_id, put_check
 from gate.github.checkruns import Check as CheckState
@@ -58,6 +61,7 @@ class Watch:
     inputs: dict[str, str] = field(default_factory=dict)  # config -> digest
     seen: dict[str, tuple[Seen, ...]] = field(default_factory=dict)
     check_runs: dict[str, int] = field(default_factory=dict)
+    proofs: dict[tuple[int, int, str], Proven] = field(default_factory=dict)  # (run, attempt, commit) ->
     interrupted: bool = False
 
     def start(self, changes: Sequence[ChangedConfig]) -> None:
@@ -76,8 +80,21 @@ class Watch:
             ends = outdated(list(self.seen.values()), list(self.inputs.values()))
             for run_id in ends if self.event.kind == "pull_request" else ():
                 self.github.cancel_run(run_id)
+            for path, seen in look_at_commits(self.github, self._commits(heads), self.event.run_id):
+                if path in self.seen:
+                    self.seen[path] = newest_first((*self.seen[path], seen))
         except GitHubError as error:
             self.shell.warn(f"GitHub does not say all of older runs: {error.message}")
+
+    def _commits(self, heads: Sequence[str]) -> tuple[str, ...]:
+        """The pull request's newest commits but for `heads`. What a comment says of its last head is moved by
+        whoever writes it, and no event names the head before a reopened pull request's: git has them all."""
+        clone = Repository(Path())
+        try:
+            own = heads[-1] if self.event.kind == "merge_group" else self.event.head_sha
+            return tuple(c for c in clone.newest(self.event.base_sha, own, MOST_HEADS) if c not in heads)
+        except GateError:
+            return ()  # another checkout: those that GitHub names are looked at
 
     def show(self) -> None:
         """A check run in progress for each config."""
@@ -106,54 +123,75 @@ class Watch:
         return choose(self.seen.get(change.path, ()), inputs, stored=self._stored(inputs), again=again)
 
     def attach(self, change: ChangedConfig) -> ConfigRun | None:
-        """The config's result where an older run of the same inputs has it: waited for, or taken over.
+        """The config's result where an older run of the same inputs has it: taken over, or waited for.
 
         None where it is to be run here: also after a wait, as the store then has everything.
         """
-        path, inputs = change.path, self.inputs[change.path]
         choice = self.choice(change)
-        if self.github is None or choice.seen is None:
+        carried = (self._taken(change, seen) for seen in choice.ended)
+        found = next((run for run in carried if run is not None), None)
+        if found is not None or choice.running is None:
+            return found
+        seen = self._waited_for(change, choice.running)
+        return self._taken(change, seen) if seen and not self._stored(self.inputs[change.path]) else None
+
+    def _waited_for(self, change: ChangedConfig, seen: Seen) -> Seen | None:
+        """A check run in progress once it has ended; None where that is not to be waited for."""
+        if self.github is None:
             return None
-        seen: Seen | None = choice.seen
-        if choice.kind == "wait":
-            self.shell.progress.update("waiting", 0, 0, f"run {choice.seen.run_id} measures the same")
-            try:
-                seen = await_end(
-                    self.github,
-                    choice.seen,
-                    path,
-                    self.event.run_id,
-                    clock=self.shell.clock,
-                    wait=self.wait,
-                    silent=self.silent,
-                )
-            except GitHubError:
-                return None
-            if self._stored(inputs):
-                return None
-        verdict = verdict_of(seen.check) if seen else None
-        if seen is None or verdict is None or self._doubts(path, seen, verdict[0]):
+        if not self.measures and self._git_doubts(change, seen):
+            return None  # at its end it would not be taken over; with a store it would have filled that
+        self.shell.progress.update("waiting", 0, 0, f"run {seen.run_id} measures the same")
+        try:
+            return await_end(
+                self.github,
+                seen,
+                change.path,
+                self.event.run_id,
+                clock=self.shell.clock,
+                wait=self.wait,
+                silent=self.silent,
+            )
+        except GitHubError:
+            return None
+
+    def _taken(self, change: ChangedConfig, seen: Seen) -> ConfigRun | None:
+        """The verdict of a check run that has ended, taken over; None, and a word why, if it is in doubt."""
+        path, inputs = change.path, self.inputs[change.path]
+        verdict = verdict_of(seen.check)
+        if verdict is None:
+            return None
+        doubt = self._git_doubts(change, seen)  # asked first, as GitHub may have to be waited for
+        if not doubt:
+            there = self._proven(seen)
+            doubt = there.doubt
+            if not doubt and (path, inputs, verdict[0]) not in there.verdicts:
+                doubt = f"run {seen.run_id} came to another one"
+        if doubt:
+            self.shell.warn(f"{path}: the verdict on {seen.check.sha} is not taken over: {doubt}")
             return None
         return self._carried(ConfigRun(change, *verdict, folder_name(path), inputs), seen.check)
 
-    def _doubts(self, path: str, seen: Seen, outcome: Literal["pass", "fail"]) -> bool:
-        """Whether the run that a check run names may have found something else; then it says why."""
-        if self.github is None:
-            return True
-        event, clone = self.event, Repository(Path())
-        doubt = doubt_of(
-            self.github,
-            self.event,
-            seen.run_id,
-            seen.check.sha,
-            outcome,
-            clock=self.shell.clock,
-            wait=self.wait,
-            patience=SILENT,
-        ) or moved_since(clone, event.base_sha, seen.check.sha, event.head_sha, path, self._named(path))
-        if doubt:
-            self.shell.warn(f"{path}: the verdict on {seen.check.sha} is not taken over: {doubt}")
-        return bool(doubt)
+    def _git_doubts(self, change: ChangedConfig, seen: Seen) -> str:
+        """Why a run on that commit did not measure what there is now, as far as git knows; "" for nothing."""
+        clone, base, head = Repository(Path()), self.event.base_sha, self.event.head_sha
+        sha = seen.check.sha
+        try:
+            named = self._named(change.path)
+        except ConfigErrors:
+            return "the config cannot be read"
+        policy = {*self.setting.policy_files, self.setting.thresholds.as_posix()}
+        moved = moved_since(clone, base, sha, head, change.path, named)
+        return moved or unchanged_there(clone, base, sha, head, change, named, policy)
+
+    def _proven(self, seen: Seen) -> Proven:
+        """What the run that a check run names came to; it is asked once for all configs."""
+        key = (seen.run_id, seen.attempt, seen.check.sha)
+        if self.github is not None and key not in self.proofs:
+            self.proofs[key] = proven(
+                self.github, self.event, seen, clock=self.shell.clock, wait=self.wait, patience=SILENT
+            )
+        return self.proofs.get(key, Proven(doubt="there is no token to ask with"))
 
     def _named(self, path: str) -> frozenset[str]:
         """What a config may name in the repository."""

@@ -32,6 +32,11 @@ from gate.devices import DEVICES
     metavar="K",
     help="Train K times with other seeds and judge their mean  [default: the policy's].",
 )
+@click.option(
+    "--audit",
+    is_flag=True,
+    help="After an early verdict score the rest too, compare, and keep that in .ftgate/history.",
+)
 @click.pass_context
 def check(context: click.Context, /, **options: Any) -> None:
     """Train, measure, judge and report a fine-tune.
@@ -39,16 +44,21 @@ def check(context: click.Context, /, **options: Any) -> None:
     CONFIG is the training config as the team has it (a TRL sft YAML). With --tuned and --base it
     may be left out. Under torchrun or accelerate, blocks are scored by all of its processes.
     """
-    from gate.pipeline import CheckOptions, check_config
+    from gate.audit import audit_check
+    from gate.pipeline import CheckOptions, check_config, default_run_dir
     from gate.scoring.following import follow
     from gate.scoring.team import leading
 
-    shell = shell_of(context)
+    asked, shell = CheckOptions.of(**options), shell_of(context)
     if follow(shell.environ):
         return
     with leading(shell.environ) as team:
-        outcome = check_config(CheckOptions.of(**options), replace(shell, team=team))
-    context.exit(outcome.exit_code)
+        shell = replace(shell, team=team)
+        code = check_config(asked, shell).exit_code
+        if asked.audit:
+            audited = audit_check(asked.run_dir or default_run_dir(asked), asked, shell)
+            code = code or audited
+    context.exit(code)
 
 
 @click.command()

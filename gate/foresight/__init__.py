@@ -86,8 +86,8 @@ def problems_of(foresight: Foresight, policy: Policy) -> tuple[Problem, ...]:
 
 def doubts_of(foresight: Foresight, policy: Policy) -> tuple[Problem, ...]:
     """The problems at assumed flip rates: what to be warned of. Raises `ConfigErrors` with those at measured
-    ones."""
-    known = {each.rule for each in foresight.rules if each.flips.known}
+    ones, and those that no rate could mend."""
+    known = {each.rule for each in foresight.rules if each.flips.known or each.endless}
     problems = problems_of(foresight, policy)
     if errors := [each for each in problems if each.key in known]:
         raise ConfigErrors(errors)
@@ -129,7 +129,9 @@ def _rule(
     plain = RuleForesight(rule.id, rule.bound, rule.margin, unit, planned, total, flips)
     note = _no_figures(rule, policy, measured)
     if note:
-        return replace(plain, note=note)
+        endless = rule.judges and any(info.unit != FRACTION for info in measured)
+        problem, hint = _never_proven(rule, policy, unit) if endless else ("", "")
+        return replace(plain, note=note, problem=problem, hint=hint, endless=endless)
     beside = () if flips.known or brief else BESIDE
     if rule.slices is not None and measured:
         parts = SlicesSight.of(rule, policy, measured[0])
@@ -162,6 +164,18 @@ def _no_figures(rule: Rule, policy: Policy, measured: Sequence[TaskInfo]) -> str
     if policy.seeds > 1:
         return "the spread between trainings is unknown"
     return ""
+
+
+def _never_proven(rule: Rule, policy: Policy, unit: str) -> tuple[str, str]:
+    """(problem, what would work) of a drop in a metric without a known range, where it is to be proven: no
+    sample bounds a mean whose values have no end (docs/how-it-decides.md, `proven`). Slices have a test of
+    their own."""
+    if policy.decide != "proven" or rule.bound != "max_drop" or rule.slices is not None:
+        return "", ""
+    return (
+        f"{unit} has no known range, so no data prove a drop in it: under `decide: proven` it never passes",
+        "name a metric that is right or wrong with `metric`, or judge it with `decide: score` or `full`",
+    )
 
 
 def strata_of(measured: Sequence[TaskInfo]) -> tuple[Stratum, ...]:

@@ -61,6 +61,8 @@ class RuleForesight:
 
     `sharpness` begins with the rate in `flips`; it is empty where there are no figures, and `note` says why.
     `expected` are documents until a decision at true changes of `STEPS` times the margin; None: all of them.
+    An `endless` rule is about a metric without a known range, of which all documents are scored whatever
+    `decide` says, and no drop is ever proven.
     """
 
     rule: str
@@ -75,6 +77,7 @@ class RuleForesight:
     note: str = ""
     problem: str = ""
     hint: str = ""
+    endless: bool = False
 
 
 @dataclass(frozen=True, slots=True)

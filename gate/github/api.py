@@ -85,6 +85,16 @@ class WorkflowRun:
     event: str = ""  # GitHub's name of what started it
 
 
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A job of a workflow run. Nobody outside of the run can write it; a step's name is as the job set it."""
+
+    name: str
+    status: str  # GitHub's word: "in_progress" and "completed" are two of them
+    conclusion: str = ""  # GitHub's word, "" until completed
+    steps: tuple[str, ...] = ()  # their names, in order
+
+
 class GitHub(Protocol):
     """One repository of GitHub. Every method may raise `GitHubError` or one of its kin.
 
@@ -145,6 +155,10 @@ class GitHub(Protocol):
 
     def workflow_run(self, run_id: int) -> WorkflowRun:
         """A workflow run, its latest attempt. Raises `NotFound` for one that was deleted."""
+        ...
+
+    def jobs(self, run_id: int, attempt: int) -> Sequence[Job]:
+        """The jobs of one attempt of a workflow run. Raises `NotFound` where it was deleted."""
         ...
 
     def cancel_run(self, run_id: int) -> None:

@@ -25,6 +25,7 @@ from gate.github.api import (
     CheckStatus,
     Comment,
     Conclusion,
+    Job,
     PullRequest,
     WorkflowRun,
 )
@@ -34,6 +35,7 @@ from gate.github.fields import (
     from_output,
     to_check_run,
     to_comment,
+    to_job,
     to_login,
     to_pull_request,
     to_workflow_run,
@@ -202,6 +204,12 @@ class Client:
         """A workflow run, its latest attempt. Raises `NotFound` for one that was deleted."""
         with self._call(f"reading run {run_id}", hint=FOLLOWING):
             return to_workflow_run(self._read(self._at("actions", "runs", run_id)))
+
+    def jobs(self, run_id: int, attempt: int) -> Sequence[Job]:
+        """The jobs of one attempt of a workflow run. Raises `NotFound` where it was deleted."""
+        with self._call(f"reading the jobs of run {run_id}", hint=FOLLOWING):
+            place = self._at("actions", "runs", run_id, "attempts", attempt, "jobs")
+            return [to_job(entry) for entry in self._list(place, key="jobs")]
 
     def cancel_run(self, run_id: int) -> None:
         """Cancel a workflow run; one that has ended is no error."""

@@ -263,6 +263,7 @@ class Runner:
     summary: Path | None = None
     temporary: Path | None = None
     actions: bool = False  # whether this is a step of GitHub Actions
+    repository: str = ""  # OWNER/NAME of the step's repository
     app: str = ""  # the slug of the App whose token it is, where it is not Actions' own
 
     @property
@@ -292,4 +293,5 @@ def read_runner(environ: Mapping[str, str]) -> Runner:
         summary=path("GITHUB_STEP_SUMMARY"),
         temporary=path("RUNNER_TEMP"),
         actions=environ.get("GITHUB_ACTIONS") == "true",
+        repository=environ.get("GITHUB_REPOSITORY", ""),
     )

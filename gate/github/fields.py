@@ -11,6 +11,7 @@ from gate.github.api import (
     CheckRun,
     CheckStatus,
     Comment,
+    Job,
     PullRequest,
     WorkflowRun,
 )
@@ -121,6 +122,16 @@ def to_workflow_run(entry: Entry) -> WorkflowRun:
         head_sha=entry.text("head_sha", ""),
         path=entry.text("path", ""),
         event=entry.text("event", ""),
+    )
+
+
+def to_job(entry: Entry) -> Job:
+    """A job of a workflow run; one that has not begun has no steps."""
+    return Job(
+        name=entry.text("name"),
+        status=entry.text("status"),
+        conclusion=entry.text("conclusion", ""),
+        steps=tuple(step.text("name", "") for step in entry.entries("steps")),
     )
 
 

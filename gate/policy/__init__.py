@@ -108,23 +108,28 @@ def _is_whole(value: Any) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Deciding:
-    decide: Decide = "full"
+    decide: Decide = "score"
     on_fail: Literal["complete", "stop"] = "complete"
     fail_budget: float = 0.5
     seeds: int = 1
 
 
 def _deciding(section: Section) -> _Deciding:
-    """`decide`, and what a run does once a rule fails for certain, which only `score` can see early."""
+    """`decide`, and what a run does once a rule fails for certain, which only `score` can see early.
+
+    Without a word `score`; with several seeds `full`, as `score` judges one training alone.
+    """
     read: dict[str, Any] = {
         "decide": section.choice("decide", ("full", "score", "proven")),
         "on_fail": section.choice("on_fail", ("complete", "stop")),
         "fail_budget": section.number("fail_budget", 0.0, 1.0),
         "seeds": section.whole("seeds", 1, MOST_SEEDS),
     }
+    if read["decide"] is None and (read["seeds"] or 1) > 1:
+        read["decide"] = "full"
     found = _Deciding(**{key: value for key, value in read.items() if value is not None})
     for key in ("on_fail", "fail_budget"):
-        if key in section.data and read["decide"] != "score":
+        if key in section.data and found.decide != "score":
             section.complain(
                 key, "only `decide: score` stops before every document is scored", "leave it out"
             )

@@ -207,7 +207,7 @@ class Policy:
     rules: tuple[Rule, ...]
     tasks: tuple[TaskSpec, ...]
     confidence: float = 0.95
-    decide: Decide = "full"
+    decide: Decide = "score"
     on_fail: Literal["complete", "stop"] = "complete"
     fail_budget: float = 0.5  # share of all documents that may follow the first certain fail
     include: tuple[str, ...] = ()

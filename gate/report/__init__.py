@@ -76,7 +76,7 @@ def render(
     """Everything that a run leaves for people and programs. `folder` is named in the terminal's report;
     `paths` are of rules that were settled early; `history` has earlier verdicts on this config."""
     view = make_view(result, flips, tasks, str(folder) if folder else "", paths)
-    view = replace(view, trends=make_trends(worst_rows(view), history))
+    view = with_trends(view, history)
     return Report(
         document=encode_document(result),
         comment=render_comment(view),
@@ -84,6 +84,11 @@ def render(
         terminal=render_terminal(view, colour=colour),
         junit=render_junit(result, view),
     )
+
+
+def with_trends(view: View, history: Sequence[PastVerdict]) -> View:
+    """The view beside earlier verdicts on its config, the oldest first."""
+    return replace(view, trends=make_trends(worst_rows(view), history))
 
 
 def worst_rows(view: View) -> list[Row]:
@@ -148,5 +153,6 @@ __all__ = [
     "render_pull_request",
     "render_summary",
     "render_terminal",
+    "with_trends",
     "worst_first",
 ]

@@ -118,9 +118,12 @@ def _documents(found: Foresight) -> Iterator[str]:
     yield "Documents until a decision, on average, if the model truly changed by"
     yield f"  {_named('rule')} {'all':>8} {'nothing':>9} {'half':>9} {'the limit':>10} {'twice that':>10}"
     for rule in found.rules:
+        every = count(rule.documents)
+        if rule.endless:
+            unit = one_line(rule.unit, 20)
+            yield f"  {_named(rule.rule)} {every:>8}   all of them: {unit} has no known range"
         if not rule.sharpness:
             continue
-        every = count(rule.documents)
         if rule.expected is None:
             why = "all of them: slices are judged in full" if rule.note else "depends on the base's own score"
             if rule.rule.endswith("_champion"):

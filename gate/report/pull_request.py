@@ -23,6 +23,7 @@ OVERVIEW = 60  # configs in the table of all
 PULL_SHEDDING = {
     "flips": "the documents that flipped",
     "measured": "how it was measured",
+    "trends": "the rules over the last verdicts",
     "provenance": "cost and provenance",
     "overrides": "what the gate changed in the configs",
     "carried": "the details of reports that were carried over",
@@ -36,7 +37,7 @@ PULL_SHEDDING = {
     "proposed": "the proposed rules",
     "configs": "each config’s own section",
 }
-DETAILS = ("folded", "warnings", "flips", "overrides", "measured", "provenance", "carried")
+DETAILS = ("folded", "trends", "warnings", "flips", "overrides", "measured", "provenance", "carried")
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +195,7 @@ def config_texts(found: Standing, context: PullContext) -> dict[str, str]:
         return texts
     texts["folded"] = sections.folded_rules(found) + sections.slices(found)
     for name, there in (
+        ("trends", view.trends),
         ("warnings", view.warnings),
         ("flips", view.broken),
         ("overrides", view.overrides),

@@ -31,7 +31,10 @@ APP = (
     "better: a GitHub App of your own (permissions: checks and pull requests, write), its id in the variable "
     "FTGATE_APP_ID, its key in that environment's secret FTGATE_APP_KEY; bind the required check to it"
 )
-SCHEDULE = "nothing for the schedule: it starts on Mondays; by hand: Actions > ftgate schedule"
+SCHEDULE = (
+    "nothing for the schedule: it starts on Mondays; by hand: Actions > ftgate schedule. To keep its "
+    "verdicts and audits, add the job `remember` of docs/github.md of ftgate"
+)
 CONTAINER = (
     "`ftgate train` runs in the container as user 1001, which must be the runner's own there (`id -u`): "
     "where it is another, write that number into the container's `options`"

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from fake_github.memory import MemoryGitHub
+from fake_github.state import State, StoredJob
 
 from gate.ci.plan import CiOptions
 from gate.ci.record import read_ci
@@ -219,11 +220,7 @@ class Ended:
 
     def outputs(self) -> dict[str, str]:
         """GITHUB_OUTPUT as the runner reads it."""
-        found, lines = {}, iter((self.folder / "output").read_text().splitlines())
-        for line in lines:
-            name, _, end = line.partition("<<")
-            found[name] = "\n".join(iter(lambda: next(lines), end))
-        return found
+        return outputs_in(self.folder / "output")
 
     def summary(self) -> str:
         """The job summary."""
@@ -261,6 +258,22 @@ def run_in(
     with chdir(scratch.path):
         code = run_ci(asked, token, shell, effects)
     return Ended(code, read_ci(folder / "run"), said, warned, stub, folder)
+
+
+def outputs_in(file: Path) -> dict[str, str]:
+    """A GITHUB_OUTPUT as the runner reads it."""
+    found, lines = {}, iter(file.read_text().splitlines())
+    for line in lines:
+        name, _, end = line.partition("<<")
+        found[name] = "\n".join(iter(lambda: next(lines), end))
+    return found
+
+
+def end_job(state: State, run_id: int, code: int, outputs: Mapping[str, str], attempt: int = 1) -> None:
+    """What GitHub shows of the required job of a run that ended so: its step is named as the templates do."""
+    result = "failure" if code else "success"
+    steps = ("Set up job", f"ftgate verdicts {outputs['verdicts']}")
+    state.put_job(run_id, StoredJob("ftgate verdict", "completed", result, steps, attempt))
 
 
 def lines_of(ended: Ended) -> Iterator[str]:

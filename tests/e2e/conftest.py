@@ -40,8 +40,10 @@ CONFIG: dict[str, Any] = {
     "report_to": "none",
 }
 # Margins that four steps cannot miss: what is tested here is the way to a verdict, and that it is a pass.
+# Every document is scored, so that numbers and counts are known.
 POLICY: dict[str, Any] = {
     "version": 1,
+    "decide": "full",
     "include": ["tasks/"],
     "target": [{"task": "banking12", "min_score": 0.0}],
     "general": {"tasks": [{"task": GENERAL[0], "max_drop": 0.9}, {"task": GENERAL[1], "max_drop": 0.9}]},

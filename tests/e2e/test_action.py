@@ -312,11 +312,13 @@ def test_a_dispatch_measures_the_config_that_it_names(world: World, recorded: Jo
 
 
 def test_the_schedule_measures_main_again(world: World, recorded: JobRun) -> None:
-    """All configs of main, without a token and without a word to anybody."""
+    """All configs of main, without a token and without a word to anybody; what was early is audited."""
     before = list(world.server.state.writes)
     world.runner.homes["measure"] = world.runner.homes["verdict"]
     job = world.run("trusted", events.schedule(WHERE, world.main), file=1).jobs["measure"]
     assert job.result == "success", job.log
+    assert "audit: on all documents the verdict is the same (pass)" in job.log
+    assert "1 verdict audited: 0 differ" in job.log
     assert world.server.state.writes == before
 
 

@@ -97,6 +97,25 @@ def test_an_early_verdict_is_audited_and_remembered(compared: Any) -> None:
     assert "longer.yaml" in said
     assert "c0ffee00  held" in said
     assert "audit agrees" in said
+    assert "1 verdict audited: 0 differ from the full benchmark's" in said
+
+
+def test_a_check_audits_itself(compared: Any) -> None:
+    """`--audit` goes on to the last document once the verdict stands, and keeps the comparison; a run of all
+    documents has nothing to compare."""
+    history = compared.path / ".ftgate/history"
+    before = set(history.glob("*-audit-*.json"))
+    words = ("check", "longer.yaml", "--run-dir", "audited", "--audit")
+    done = compared.ftgate(*words, "--thresholds", "early.yaml", GITHUB_SHA="5eed0000")
+    assert done.returncode == 0, done.stderr
+    assert "audit: on all documents the verdict is the same (pass)" in done.stdout
+    early, full = (compared.verdict(name)["findings"] for name in ("audited", "audited/audit"))
+    assert any(each["documents_scored"] < each["documents_total"] for each in early)
+    assert all(each["documents_scored"] == each["documents_total"] for each in full)
+    (kept,) = set(history.glob("*-audit-*.json")) - before
+    assert json.loads(kept.read_text())["commit"] == "5eed0000"
+    assert "1 verdict audited: 0 differ" in compared.ftgate("history").stdout
+    assert "nothing to audit" in compared.ftgate(*words).stdout
 
 
 def test_a_report_draws_the_past(compared: Any) -> None:

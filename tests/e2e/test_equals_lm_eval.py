@@ -23,6 +23,7 @@ BASE = Path(gate.__file__).parent / "demo" / "base"
 TASKS = Path(__file__).parent.parent / "checks" / "tasks"
 POLICY = {
     "version": 1,
+    "decide": "full",
     "include": [str(TASKS)],
     "general": {
         "tasks": [

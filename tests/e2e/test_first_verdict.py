@@ -64,13 +64,14 @@ def walked(first_verdict: ModuleType, tmp_path_factory: pytest.TempPathFactory) 
 
 
 def test_the_first_comment_is_a_measured_verdict(walked: Walked) -> None:
-    """Each rule that the person wrote was measured on all documents, and the training changed answers."""
+    """Each rule that the person wrote was judged, on as many documents as settle it, and the training changed
+    answers."""
     rows = re.findall(r"(?m)^\| `(?:target|general)/(\w+)` \| .* \| (\d+) of (\d+) \|$", walked.comment)
     assert {(task, asked == there) for task, asked, there in rows} == {(task, True) for task in TASKS}
     (counts,) = re.findall(r"(\d+) fell, (\d+) rose, (\d+) unchanged, (\d+) not measured", walked.comment)
     fell, rose, _, unmeasured = map(int, counts)
     assert fell + rose > 0
-    assert unmeasured == 0
+    assert (unmeasured > 0) == ("settled after" in walked.comment)
     assert sum(map(int, counts)) == sum(int(asked) for _, asked, _ in rows)
 
 

@@ -31,6 +31,7 @@ POLICY = {
     "general": {"defaults": {"max_drop": 0.05}, "tasks": list(TASKS), "average": {"max_drop": 0.02}},
     "evaluation": {"dtype": "float32"},
 }
+FULL = {**POLICY, "decide": "full"}
 NOISE = 0.02
 STEPS, BATCH, LEARNING_RATE = 60, 16, 2e-3  # the learning rate of a LoRA, kept when `use_peft` went
 
@@ -43,7 +44,7 @@ def repository(make_repository: Callable[[], Any]) -> Any:
     torch.set_num_threads(1)
     made = make_repository()
     shutil.copytree(DEMO / "data" / "blimp", made.path / "data" / "blimp", dirs_exist_ok=True)
-    made.write("thresholds.yaml", POLICY)
+    made.write("thresholds.yaml", FULL)
     for name, change in (("harmless", add_noise), ("harmful", fine_tune)):
         model, tokenizer = load(made.path / "base")
         change(model, tokenizer)
@@ -126,7 +127,7 @@ def test_score_says_what_full_says_from_fewer_documents(repository: Any, tuned: 
     """The same verdict; each rule is settled as the full benchmark settles it, and its full number lies where
     the report says. Judged again, the stored rounds repeat it; what needs more is refused."""
     _, full = check(repository, tuned)
-    repository.write("score.yaml", {**POLICY, "decide": "score", "fail_budget": 1.0})
+    repository.write("score.yaml", {**POLICY, "fail_budget": 1.0})  # `score` is the default
     run = f"runs/{tuned}-score"
     words = ("--base", "base", "--tuned", tuned, "--thresholds", "score.yaml", "--run-dir", run)
     done = repository.ftgate("check", *words)

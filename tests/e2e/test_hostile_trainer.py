@@ -54,6 +54,7 @@ CONFIG = {
 }
 POLICY = {
     "version": 1,
+    "decide": "full",
     "include": ["tasks/"],
     "target": [{"task": "banking12", "min_score": 0.0}],
     "general": {"tasks": [{"task": "adjunct_island", "max_drop": 0.05}]},

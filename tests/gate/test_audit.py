@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from gate.audit import check_reproduced, compare, said
+from gate.audit import audit_check, check_reproduced, compare, said
 from gate.errors import MeasurementError
+from gate.history import FOLDER
+from gate.progress import SilentProgress
 from gate.records import (
     Cost,
     Finding,
@@ -19,6 +24,8 @@ from gate.records import (
     Provenance,
     TaskInfo,
 )
+from gate.shell import Shell
+from gate.stages import CheckOptions
 from gate.verdict import Verdict
 
 BASE, TUNED = ModelRef("base", "/b", "sha256:b"), ModelRef("tuned", "/t", "sha256:t")
@@ -89,6 +96,49 @@ def test_what_was_not_settled_was_not_claimed() -> None:
     early = verdict(finding("a", 0.5, early=True), open_)
     audit = compare(early, verdict(finding("a", 0.5, early=False), finding("b", 0.5, early=False)), 0.05)
     assert (audit.agrees, audit.settled, audit.differing) == (True, 1, ())
+
+
+def check_audited(
+    tmp_path: Path, audit: Callable[..., int], warned: list[str], **changes: Any
+) -> tuple[int, list[Any]]:
+    """The exit code of a check's audit, and what the audit was asked."""
+    shell = Shell({"GITHUB_SHA": "c0ffee"}, pytest.fail, warned.append, SilentProgress())
+    asked: list[Any] = []
+
+    def noted(*given: Any) -> int:
+        asked.extend([*given[:3], given[4], Path.cwd()])
+        return audit()
+
+    options = CheckOptions(None, Path("t.yaml"), **{"audit": tmp_path / "kept", **changes})
+    return audit_check(tmp_path / "run", options, shell, noted), asked
+
+
+def test_a_check_is_audited_where_its_policy_is_read(tmp_path: Path) -> None:
+    """With the commit, into the folder that was named, beside the earlier ones that lie elsewhere."""
+    here, warned = Path.cwd(), list[str]()
+    kept, run = tmp_path / "kept", tmp_path / "run"
+    assert check_audited(tmp_path, lambda: 0, warned) == (0, [run, kept, "c0ffee", None, here])
+    found = check_audited(tmp_path, lambda: 0, warned, history=tmp_path / "old", policy_root=tmp_path)
+    assert found == (0, [run, kept, "c0ffee", tmp_path / "old", tmp_path])
+    assert check_audited(tmp_path, lambda: 0, warned, history=kept)[1][3] is None  # not counted twice
+    assert warned == []
+    assert CheckOptions.of(config=None, thresholds=Path("t.yaml"), audit=True).audit == FOLDER
+
+
+def test_an_audit_that_differs_or_fails_is_warned_of(tmp_path: Path) -> None:
+    """The early verdict stands in both cases, and the exit code is no success."""
+    warned: list[str] = []
+    assert check_audited(tmp_path, lambda: 1, warned)[0] == 1
+    assert warned[0].endswith(f"another verdict than the early one: see {tmp_path / 'run/audit'}")
+
+    def broken() -> int:
+        raise MeasurementError("document 3 does not come out as it did")
+
+    with pytest.raises(MeasurementError):
+        check_audited(tmp_path, broken, warned)
+    assert (
+        warned[1] == "the verdict stands, but it could not be audited: document 3 does not come out as it did"
+    )
 
 
 def measured(numbers: tuple[int, ...], tuned: tuple[float, ...]) -> Measurements:

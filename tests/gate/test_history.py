@@ -113,6 +113,8 @@ def edited(**changes: object) -> bytes:
         edited(created="9999-12-31T23:59:59-23:59"),
         edited(rules=[["general/x/max_drop", "accuracy", True, "a lot", 0, 0, None, "pass"]]),
         edited(rules=[["short"]]),
+        edited(rules=[["general/x/max_drop", "accuracy", True, 1e308, 0.0, 0.0, None, "pass"]]),
+        edited(seconds=-1e308),
         edited(documents="many"),
         seal(b"[" * 100_000 + BLANK_SEAL.encode()),
     ],

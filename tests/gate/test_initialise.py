@@ -24,6 +24,8 @@ def test_an_empty_folder(tmp_path: Path) -> None:
     result = write_thresholds(tmp_path)
     policy = load_policy(result.path)
     assert result.path == tmp_path / "thresholds.yaml"
+    assert "\ndecide: score\n" in result.path.read_text()
+    assert policy.decide == "score"
     assert "general/hellaswag/max_drop" in [rule.id for rule in policy.rules]
     assert "average/general/max_drop" in [rule.id for rule in policy.rules]
     assert "no training config found" in result.message

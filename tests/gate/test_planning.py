@@ -180,6 +180,26 @@ def test_without_a_config_or_a_device(place: Path) -> None:
     assert "name a device" in planned_text(bare)
 
 
+def test_what_has_no_known_range_is_said_to_be_scored_in_full(place: Path) -> None:
+    """Under `score`, beside the rules that are settled earlier; a corpus that is only shown is not named."""
+    said: list[str] = []
+    plan_config(options(), shell_of(place, said))
+    assert "no known range" not in said[-1]
+    path = place / "thresholds.yaml"
+    path.write_text(path.read_text().replace("report: true", "max_rise: 0.1"))
+    policy = load_policy(Path("thresholds.yaml"))
+    Catalogue(place / "store/v1/tasks", policy).keep(
+        policy.tasks, [known(spec.id, SIZES[spec.id]) for spec in policy.tasks]
+    )
+    plan_config(options(), shell_of(place, said))
+    (line,) = [line for line in said[-1].splitlines() if "no known range" in line]
+    assert line.split(maxsplit=2) == [
+        "text/text/max_rise",
+        "40",
+        "all of them: bits per byte has no known range",
+    ]
+
+
 def test_a_task_that_generates_is_said_to_take_longer(place: Path) -> None:
     """Its reading is counted, its writing is not."""
     write(place, "score", arc=known("general/arc", 1319, generates=True))

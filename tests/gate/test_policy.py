@@ -15,7 +15,7 @@ from gate.policy.champion import CHAMPION_KEYS
 from gate.policy.pull_request import PULL_REQUEST_KEYS
 from gate.policy.slices import SLICES_KEYS
 from gate.policy.waivers import WAIVER_KEYS
-from gate.records import Evaluation, Place, PullRequestPolicy, Trust
+from gate.records import Evaluation, Place, Policy, PullRequestPolicy, Trust
 
 FULL = """\
 version: 1
@@ -102,10 +102,19 @@ def test_every_key_is_read(folder: Path) -> None:
 
 
 def test_defaults(folder: Path) -> None:
-    """The least policy: every document, 95 %, nothing trusted."""
+    """The least policy: as few documents as the verdict takes, 95 %, nothing trusted."""
     policy = load_policy(write(folder, LEAST))
-    assert (policy.confidence, policy.decide, policy.include) == (0.95, "full", ())
+    assert (policy.confidence, policy.decide, policy.include) == (0.95, "score", ())
     assert (policy.evaluation, policy.trust) == (Evaluation(), Trust())
+    assert Policy((), ()).decide == policy.decide
+
+
+def test_the_default_refuses_nothing(folder: Path) -> None:
+    """What a policy asks for beside it is valid without a word about `decide`: `score` where that can be."""
+    assert load_policy(write(folder, LEAST + "on_fail: stop\n")).on_fail == "stop"
+    assert load_policy(write(folder, LEAST + "fail_budget: 0.1\n")).decide == "score"
+    assert load_policy(write(folder, LEAST + "seeds: 3\n")).decide == "full"
+    assert load_policy(write(folder, LEAST + "seeds: 1\n")).decide == "score"
 
 
 def test_average_alone_is_a_rule(folder: Path) -> None:
@@ -144,7 +153,7 @@ ODD = {
         "target[0].min_gian",
         "did you mean `min_gain`?",
     ),
-    "on_fail without score": ("on_fail: stop", "on_fail", "only `decide: score` stops before"),
+    "on_fail without score": ("on_fail: stop\ndecide: full", "on_fail", "only `decide: score` stops before"),
     "a budget over 1": ("fail_budget: 2", "fail_budget", "between 0 and 1"),
     "clusters of a target": (
         "target: [{task: a, min_gain: 0.1, cluster_by: passage}]",

@@ -121,6 +121,7 @@ SAMPLE = Measurements(
 POLICY = Policy(
     rules=(Rule("target", "banking77", "min_gain", 0.05, place=Place("thresholds.yaml", 4)),),
     tasks=(TaskSpec("target", "banking77"),),
+    decide="full",
     path="thresholds.yaml",
     digest="sha256:" + "4" * 64,
 )

@@ -62,7 +62,8 @@ def rule(margin: float = 0.1, bound: str = "max_drop") -> Rule:
 
 
 def policy_of(*rules: Rule, **changes: Any) -> Policy:
-    return Policy(rules or (rule(),), (TaskSpec("general", "a"),), path="thresholds.yaml", **changes)
+    asked = {"decide": "full", **changes}
+    return Policy(rules or (rule(),), (TaskSpec("general", "a"),), path="thresholds.yaml", **asked)
 
 
 def measured(lost: int, won: int = 10, seed: int = 42, **changes: Any) -> Measurements:
@@ -286,11 +287,13 @@ def test_what_the_policy_may_ask(tmp_path: Path, text: str, said: str) -> None:
 
 
 def test_the_command_line_asks_too() -> None:
-    """`--seeds` takes the policy's place; with `score`, or with one given model, several are refused."""
+    """`--seeds` takes the policy's place, `full` that of score; of one given model several are refused."""
     assert policy_with_seeds(policy_of(), 3, given=False).seeds == 3
     assert policy_with_seeds(policy_of(seeds=3), 1, given=True).seeds == 1
+    assert policy_with_seeds(policy_of(decide="score"), 2, given=False).decide == "full"
+    assert policy_with_seeds(policy_of(decide="score", seeds=2), 1, given=False).decide == "score"
     with pytest.raises(UsageError, match="need all documents"):
-        policy_with_seeds(policy_of(decide="score"), 2, given=False)
+        policy_with_seeds(policy_of(decide="score", seeds=2), None, given=False)
     with pytest.raises(UsageError, match="one model was given"):
         policy_with_seeds(policy_of(seeds=3), None, given=True)
 

@@ -16,6 +16,7 @@ from click.testing import CliRunner
 from ruamel.yaml import YAML
 from runner.expressions import condition, filled
 
+from gate.ci.proof import JOB, STEP
 from gate.cli import cli
 from gate.errors import StoreError, UsageError
 from gate.initialise import write_github
@@ -153,14 +154,54 @@ def test_two_jobs_train_and_judge_whatever_has_no_verdict(outcome: str) -> None:
     assert jobs["judge"]["needs"] == ["look", "train"]
 
 
-def test_a_plan_without_attestations_makes_no_pass_red() -> None:
-    """In the required job the step that signs may fail; nothing else may."""
-    steps = written("two-jobs")["ftgate.yml"]["jobs"]["judge"]["steps"]
+SIGNING = [
+    ("trusted", "ftgate.yml", "sign"),
+    ("two-jobs", "ftgate.yml", "judge"),
+    ("forks", "ftgate-judge.yml", "judge"),
+]
+
+
+@pytest.mark.parametrize(("form", "file", "job"), SIGNING)
+def test_a_plan_without_attestations_makes_no_pass_red(form: Form, file: str, job: str) -> None:
+    """The step that signs may fail; what publishes, and so ends with the verdict, may not."""
+    steps = written(form)[file]["jobs"][job]["steps"]
     may_fail = [step["uses"].partition("@")[0] for step in steps if step.get("continue-on-error")]
     assert "actions/attest-build-provenance" in may_fail
     assert not [
         step for step in steps if step.get("continue-on-error") and "publish" in str(step.get("with"))
     ]
+
+
+@pytest.mark.parametrize("good", [True, False])
+@pytest.mark.parametrize(("form", "file", "job"), SIGNING)
+def test_every_verdict_that_was_measured_is_signed(form: Form, file: str, job: str, good: bool) -> None:
+    """A fail as well as a pass, though the step or job before it was red; what was not measured is not."""
+    held = written(form)[file]["jobs"][job]
+    (step,) = (each for each in held["steps"] if "attest-build-provenance" in each["uses"])
+    condition_of = held["if"] if job == "sign" else step["if"]
+    states = {"cancelled": lambda: False, "success": lambda: good}
+    github = {"event_name": "push", "repository": "o/r", "event": {}}
+    for path, expected in (("r/verdict.json", True), ("", False)):
+        outputs = {"outputs": {"verdict-path": path}}
+        context = {"github": github, "steps": {"judge": outputs}, "needs": {"verdict": outputs}}
+        assert condition(condition_of, context, states) is expected
+
+
+@pytest.mark.parametrize(
+    ("form", "job", "before"), [("trusted", "verdict", "ftgate"), ("two-jobs", "judge", "publish")]
+)
+def test_the_required_job_says_its_verdicts_in_the_name_of_a_step(form: Form, job: str, before: str) -> None:
+    """By that name a later push knows what the run came to: after the verdicts, whether red or green, of a
+    job that has the very name which is looked for."""
+    held = written(form)["ftgate.yml"]["jobs"][job]
+    github = {"event_name": "pull_request"}
+    assert filled(held["name"], {"github": github}) == JOB
+    context = {"steps": {before: {"outputs": {"verdicts": "d" * 64}}}}
+    (step,) = (each for each in held["steps"] if each.get("name", "").startswith(STEP))
+    assert filled(step["name"], context) == f"{STEP}{'d' * 64}"
+    assert condition(step["if"], context, {"cancelled": lambda: False, "success": lambda: False})
+    ids = [each.get("id") for each in held["steps"]]
+    assert ids.index(before) < held["steps"].index(step)
 
 
 def test_the_job_that_looks_runs_nothing_of_the_pull_request() -> None:

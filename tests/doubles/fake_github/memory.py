@@ -17,7 +17,16 @@ from fake_github.state import (
     StoredPull,
 )
 from gate.errors import Forbidden, GitHubError, NotFound, TooLong
-from gate.github.api import CheckOutput, CheckRun, CheckStatus, Comment, Conclusion, PullRequest, WorkflowRun
+from gate.github.api import (
+    CheckOutput,
+    CheckRun,
+    CheckStatus,
+    Comment,
+    Conclusion,
+    Job,
+    PullRequest,
+    WorkflowRun,
+)
 
 Hook = Callable[[str], None]
 
@@ -130,6 +139,11 @@ class MemorySession:
         with self._asking("workflow_run"):
             run = self._state.run(self._who, run_id)
             return WorkflowRun(run_id, run.status, run.conclusion or "", run.head_sha, run.path, run.event)
+
+    def jobs(self, run_id: int, attempt: int) -> list[Job]:
+        with self._asking("jobs"):
+            found = self._state.list_jobs(self._who, run_id, attempt)
+            return [Job(job.name, job.status, job.conclusion or "", job.steps) for job in found]
 
     def cancel_run(self, run_id: int) -> None:
         with self._asking("cancel_run", gone=(409,)):

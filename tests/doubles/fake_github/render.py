@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from fake_github.state import Identity, Refused, StoredCheck, StoredComment, StoredPull, StoredRun
+from fake_github.state import Identity, Refused, StoredCheck, StoredComment, StoredJob, StoredPull, StoredRun
 
 EXAMPLES: dict[str, Any] = json.loads((Path(__file__).parent / "described/examples.json").read_bytes())
 
@@ -83,6 +83,25 @@ class Renderer:
             "event": run.event,
             "url": f"{self._url}/actions/runs/{run_id}",
             "html_url": f"https://github.com/{self._repository}/actions/runs/{run_id}",
+        }
+
+    def job(self, run_id: int, job: StoredJob) -> dict[str, Any]:
+        """A job of a workflow run."""
+        example = copy.deepcopy(EXAMPLES["job-paginated"]["jobs"][0])
+        step = example["steps"][0]
+        return {
+            **example,
+            "run_id": run_id,
+            "run_attempt": job.attempt,
+            "created_at": example["started_at"],  # which the example lacks
+            "head_branch": "topic",
+            "workflow_name": "ftgate",
+            "name": job.name,
+            "status": job.status,
+            "conclusion": job.conclusion,
+            "steps": [
+                {**step, "name": name, "number": number} for number, name in enumerate(job.steps, start=1)
+            ],
         }
 
     def refusal(self, refused: Refused) -> dict[str, Any]:

@@ -101,6 +101,13 @@ def _run(state: State, render: Renderer, who: Identity, request: Request, at: Ma
     return Answer(200, render.run(int(at["id"]), state.run(who, int(at["id"]))))
 
 
+def _jobs(state: State, render: Renderer, who: Identity, request: Request, at: Mapping[str, str]) -> Answer:
+    run_id, attempt = int(at["id"]), int(at["attempt"])
+    found = state.list_jobs(who, run_id, attempt)
+    page = _page(request, [render.job(run_id, job) for job in found])
+    return Answer(200, {"total_count": len(found), "jobs": page.body}, page.pages)
+
+
 def _cancel(state: State, render: Renderer, who: Identity, request: Request, at: Mapping[str, str]) -> Answer:
     state.cancel_run(who, int(at["id"]))
     return Answer(202, {})
@@ -119,6 +126,7 @@ ROUTES: tuple[tuple[str, str, str, Handler], ...] = (
     ("POST", REPOSITORY + r"/check-runs", "create_check_run", _check),
     ("PATCH", REPOSITORY + r"/check-runs/(?P<id>\d+)", "update_check_run", _edit_check),
     ("GET", REPOSITORY + r"/actions/runs/(?P<id>\d+)", "workflow_run", _run),
+    ("GET", REPOSITORY + r"/actions/runs/(?P<id>\d+)/attempts/(?P<attempt>\d+)/jobs", "jobs", _jobs),
     ("POST", REPOSITORY + r"/actions/runs/(?P<id>\d+)/cancel", "cancel_run", _cancel),
 )
 

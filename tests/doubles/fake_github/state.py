@@ -105,6 +105,17 @@ class StoredRun:
     event: str = "push"
 
 
+@dataclass(frozen=True, slots=True)
+class StoredJob:
+    """A job of an attempt of a workflow run as GitHub says it; `steps` are the names of its steps."""
+
+    name: str
+    status: str = "completed"
+    conclusion: str | None = "success"
+    steps: tuple[str, ...] = ()
+    attempt: int = 1
+
+
 class State:
     """One repository. All of it may be looked at; only the methods change it."""
 
@@ -117,6 +128,7 @@ class State:
             int, str
         ] = {}  # a workflow run's id and its status: in_progress, completed, failure, cancelled
         self.about: dict[int, dict[str, str]] = {}  # a workflow run's id and its head_sha, path and event
+        self.jobs: dict[int, tuple[StoredJob, ...]] = {}  # a workflow run's id and the jobs of its attempts
         self.writes: list[str] = []  # every write that took effect, in order, e.g. "create_comment 1001"
         self._ids = 1000
         self._ticks = 0
@@ -147,6 +159,16 @@ class State:
         with self._lock:
             self.runs[run_id] = status
             self.about[run_id] = {**self.about.get(run_id, {}), **about}
+
+    def put_job(self, run_id: int, job: StoredJob) -> None:
+        """A job of a workflow run, in place of the one of this name and attempt."""
+        with self._lock:
+            others = [
+                each
+                for each in self.jobs.get(run_id, ())
+                if (each.name, each.attempt) != (job.name, job.attempt)
+            ]
+            self.jobs[run_id] = (*others, job)
 
     # ── What GitHub is asked ─────────────────────────────────────────────────────────────────────
 
@@ -269,6 +291,14 @@ class State:
         ended = {"completed": "success", "failure": "failure", "cancelled": "cancelled"}.get(status)
         return StoredRun("completed" if ended else status, ended, **about)
 
+    def list_jobs(self, who: Identity, run_id: int, attempt: int) -> list[StoredJob]:
+        """The jobs of one attempt of a workflow run."""
+        self._allowed(who, "read", "actions")
+        with self._lock:
+            if run_id not in self.runs:
+                raise Refused(404, "Not Found")
+            return [job for job in self.jobs.get(run_id, ()) if job.attempt == attempt]
+
     def cancel_run(self, who: Identity, run_id: int) -> None:
         self._allowed(who, "write", "actions")
         with self._lock:
@@ -293,6 +323,7 @@ class State:
                     {"id": run_id, "status": status, "about": dict(self.about.get(run_id, {}))}
                     for run_id, status in self.runs.items()
                 ],
+                "jobs": {str(run_id): [asdict(job) for job in jobs] for run_id, jobs in self.jobs.items()},
                 "writes": list(self.writes),
                 "ids": self._ids,
                 "ticks": self._ticks,
@@ -312,6 +343,10 @@ class State:
             }
             self.runs = {run["id"]: run["status"] for run in dumped.get("runs", ())}
             self.about = {run["id"]: dict(run.get("about", {})) for run in dumped.get("runs", ())}
+            self.jobs = {
+                int(run_id): tuple(StoredJob(**{**job, "steps": tuple(job["steps"])}) for job in jobs)
+                for run_id, jobs in dumped.get("jobs", {}).items()
+            }
             self.writes = list(dumped.get("writes", ()))
             self._ids, self._ticks = dumped.get("ids", 1000), dumped.get("ticks", 0)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from fake_github import FakeGitHub, Identity
+from fake_github.state import StoredJob
 from ruamel.yaml import YAML
 
 from runner.container import Container, read_container
@@ -40,6 +41,7 @@ class JobRun:
     home: Path = Path()
     temp: Path = Path()
     container: Container | None = None
+    title: str = ""  # its name as GitHub shows it
 
     @property
     def log(self) -> str:
@@ -130,6 +132,8 @@ class Runner:
         }
         if not condition(job.get("if"), context, functions):
             return
+        held.title = filled(job.get("name", name), context)
+        self._tell(run, held, "in_progress")
         held.environment = filled(str(job.get("environment", "")), context)
         if held.environment:
             context["secrets"] = Strict(self.secrets)
@@ -141,6 +145,13 @@ class Runner:
             held.steps, held.attested = steps.runs, room.attested
         held.outputs = {key: filled(value, steps.context) for key, value in job.get("outputs", {}).items()}
         held.result = "success" if steps.good else "failure"
+        self._tell(run, held, "completed")
+
+    def _tell(self, run: Run, held: JobRun, status: str) -> None:
+        """What GitHub knows of a job that has begun: its name, and those of its steps once it has ended."""
+        ended = held.result if status == "completed" else None
+        names = tuple(step.name for step in held.steps)
+        self.server.state.put_job(run.id, StoredJob(held.title, status, ended, names, run.attempt))
 
     def _room(self, run: Run, held: JobRun, job: dict[str, Any], happening: Happening) -> Room:
         place = self.root / f"{run.id}-{run.attempt}-{held.name}"

@@ -84,19 +84,21 @@ def setup_python(room: Room, given: Mapping[str, str]) -> dict[str, str]:
 
 
 def upload(room: Room, given: Mapping[str, str]) -> dict[str, str]:
-    """actions/upload-artifact: regular files that are not hidden; a name is given once a run."""
-    _only(given, "name", "path", "if-no-files-found", "compression-level", "retention-days")
-    source = Path(given["path"]) if given["path"] else None
+    """actions/upload-artifact: regular files, hidden ones where asked for; a name is given once a run."""
+    known = ("name", "path", "if-no-files-found", "compression-level", "retention-days")
+    _only(given, *known, "include-hidden-files")
+    source = room.workspace / given["path"] if given["path"] else None
     files = [path for path in sorted(source.rglob("*")) if path.is_file()] if source else []
-    shown = [path for path in files if source and not _hidden(path.relative_to(source))]
-    if not shown:
+    if given.get("include-hidden-files") != "true":
+        files = [path for path in files if source and not _hidden(path.relative_to(source))]
+    if not files:
         if given.get("if-no-files-found") == "error":
             raise Failed("No files were found with the provided path")
         return {}
     if given["name"] in room.artifacts:
         raise Failed("Conflict: an artifact with this name already exists on the workflow run")
     place = room.store / given["name"]
-    for path in shown:
+    for path in files:
         to = place / path.relative_to(source or place)
         to.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, to)

@@ -66,6 +66,8 @@ class Steps:
         run = StepRun(str(step.get("name") or step.get("uses") or step.get("run")))
         self.runs.append(run)
         if condition(step.get("if"), self.context, self.functions):
+            if "name" in step:
+                run.name = self._filled(step["name"])
             try:
                 self._execute(step, run, label)
                 run.outcome = "success"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import chdir
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,20 +19,24 @@ from scratch import (
     WORKFLOW,
     Scratch,
     StubCheck,
+    end_job,
     environment,
     hand_over,
+    outputs_in,
     pull_payload,
     run_in,
 )
 
-from gate.ci.attach import POLL
+from gate.ci.attach import MOST_TRIED, POLL
 from gate.ci.plan import CiOptions
+from gate.ci.proof import digest_verdicts
 from gate.ci.run import Effects, run_ci
-from gate.ci.vouching import is_same_workflow
+from gate.ci.vouching import is_same_workflow, unchanged_there
 from gate.github.api import CheckOutput
 from gate.github.token import Token
 from gate.progress import SilentProgress
-from gate.records import Event, Mode
+from gate.records import ChangedConfig, Event, Mode
+from gate.repository import Repository
 from gate.shell import Shell
 
 LORA = "configs/lora.yaml"
@@ -52,6 +57,7 @@ class Pushes:
         gain: float = 0.2,
         modes: tuple[Mode, ...] = ("judge", "publish"),
         links: Mapping[str, str] | None = None,
+        trained: str | None = LORA,
     ) -> None:
         self.folder = folder
         self.scratch = Scratch(folder / "repo")
@@ -63,17 +69,26 @@ class Pushes:
         self.first = self.head = self.scratch.commit(first)
         self.github.state.open_pull(7, self.first, self.scratch.base)
         payload = pull_payload(self.scratch, self.first)
-        hand_over(folder / "runner/handover", LORA, self.first)
+        (folder / "runner/handover").mkdir(parents=True)
+        if trained:
+            hand_over(folder / "runner/handover", trained, self.first)
+        if modes:
+            self.measure(payload, modes, {LORA: gain})
+
+    def measure(self, payload: object, modes: tuple[Mode, ...], gains: Mapping[str, float]) -> None:
+        """Run 90, job by job: what its configs gain."""
         for mode in modes:
-            self.code = run_in(
+            ended = run_in(
                 self.scratch,
                 "pull_request",
                 payload,
                 github=None if mode == "judge" else self.github.session(),
-                stub=StubCheck({LORA: gain}),
+                stub=StubCheck(gains),
                 options=CiOptions(mode=mode),
                 GITHUB_RUN_ID="90",
-            ).code
+            )
+        self.code = ended.code
+        end_job(self.github.state, 90, ended.code, ended.outputs())
         self.started(90, "failure" if self.code else "completed")
 
     def started(self, run_id: int, status: str = "completed", **about: str) -> None:
@@ -102,9 +117,9 @@ class Pushes:
         session = self.github.session()
         with chdir(self.scratch.path):
             code = run_ci(options, Token("secret"), shell, Effects(lambda *_: session, StubCheck(), wait))
-        text = (place / "output").read_text()
-        outcome = next(w for w in ("pass", "fail", "undecided", "error") if f"\n{w}\n" in text)
-        return code, outcome, said
+        outputs = outputs_in(place / "output")
+        end_job(self.github.state, int(variables["GITHUB_RUN_ID"]), code, outputs)
+        return code, outputs["outcome"], said
 
     def check(self, sha: str) -> StoredCheck:
         """The config's newest check run on a commit."""
@@ -116,11 +131,22 @@ class Pushes:
         older = self.check(self.first)
         self.github.state.checks.clear()
         self.github.state.runs[90] = run
+        self.job(status="in_progress" if run == "in_progress" else "completed", conclusion=None)
         made = self.github.session().create_check_run(
             self.first, older.name, CheckOutput("running", "x"), status="in_progress",
             external_id=older.external_id,
         )  # fmt: skip
         return self.github.state.checks[made.id]
+
+    def job(self, **changed: Any) -> None:
+        """Change the first push's job, as GitHub has it; its steps stay."""
+        (job,) = self.github.state.jobs[90]
+        self.github.state.put_job(90, replace(job, **changed))
+
+    def end(self) -> None:
+        """The first push's run comes to its end, as it first did."""
+        self.github.state.runs[90] = "completed"
+        self.job(status="completed", conclusion="success")
 
     @property
     def comment(self) -> str:
@@ -242,8 +268,8 @@ def test_a_run_that_is_on_is_waited_for_and_seen_meanwhile(tmp_path: Path) -> No
         shown.append(pushes.conclusions(pushes.head))
         output = CheckOutput("may merge: gained", "x")
         session.update_check_run(older.id, output, status="completed", conclusion="success")
-        if len(shown) == 3:  # what the run does after its verdict is waited for
-            pushes.github.state.runs[90] = "completed"
+        if len(shown) == 3:  # what the job does after its verdict is waited for
+            pushes.end()
 
     assert pushes.look("pull_request", payload, wait)[:2] == (0, "pass")
     assert shown[0] == {f"ftgate: {LORA}": None}
@@ -260,10 +286,8 @@ def test_a_run_that_is_on_is_waited_for_and_seen_meanwhile(tmp_path: Path) -> No
         ({"path": f"{WORKFLOW}@x.yml"}, "was of this workflow"),
         ({"head_sha": "9" * 40}, "was of another commit"),
         ({"event": "workflow_dispatch"}, "was not of a pull request"),
-        ({"status": "failure"}, "ended otherwise"),
-        ({"status": "cancelled"}, "ended otherwise"),
     ],
-    ids=["another workflow", "a file's name with an @", "another commit", "by hand", "red", "cancelled"],
+    ids=["another workflow", "a file's name with an @", "another commit", "by hand"],
 )
 def test_a_check_run_of_another_workflows_job_is_measured(
     tmp_path: Path, about: dict[str, str], why: str
@@ -294,6 +318,104 @@ def test_a_forged_check_run_makes_nothing_green(tmp_path: Path, trick: str) -> N
     assert "success" not in pushes.conclusions(pushes.head).values()
 
 
+@pytest.mark.parametrize(
+    ("job", "why"),
+    [
+        ({"steps": ("Set up job",)}, "no step `ftgate verdicts`"),
+        ({"steps": ("ftgate verdicts ",)}, "no step `ftgate verdicts`"),
+        ({"steps": (f"ftgate verdicts {'0' * 64}",)}, "no step `ftgate verdicts`"),
+        ({"conclusion": "failure"}, "ended otherwise"),
+        ({"conclusion": "cancelled"}, "ended otherwise"),
+        ({"status": "queued", "conclusion": None}, "has not ended"),
+        (None, "has no job `ftgate verdict`"),
+    ],
+    ids=[
+        "another step",
+        "nothing measured",
+        "other verdicts",
+        "red",
+        "cancelled",
+        "not begun",
+        "another job",
+    ],
+)
+def test_what_the_runs_own_job_does_not_say_is_measured(
+    tmp_path: Path, job: dict[str, Any] | None, why: str
+) -> None:
+    """The one thing that nobody outside of the run can write: a step of its required job, and its end."""
+    pushes = Pushes(tmp_path)
+    payload = pushes.push(README)
+    if job is None:  # what trains may name its own steps at will
+        (said,) = pushes.github.state.jobs[90]
+        pushes.github.state.jobs[90] = (replace(said, name="ftgate train"),)
+    else:
+        pushes.job(**job)
+    code, outcome, said_here = pushes.look("pull_request", payload)
+    assert (code, outcome) == (1, "undecided")
+    assert any(why in line and LORA in line for line in said_here), said_here
+    assert "success" not in pushes.conclusions(pushes.head).values()
+
+
+@pytest.mark.parametrize(
+    "trick", ["a run that measured nothing", "another config's run", "under a new policy"]
+)
+def test_a_forged_check_run_beside_a_true_green_run_makes_nothing_green(tmp_path: Path, trick: str) -> None:
+    """A workflow on another branch posts as our App: whatever it claims, the run it names did not say so."""
+    other = {"configs/full.yaml": FILES["configs/full.yaml"].replace("1.0e-3", "4.0e-3")}
+    first = {"a run that measured nothing": README, "another config's run": other}.get(trick, EDITED)
+    pushes = Pushes(tmp_path, first=first, trained=None if first is README else next(iter(first)))
+    assert pushes.code == 0
+    if trick == "under a new policy":  # git sees the same config on both commits
+        pushes.scratch.checkout("main")
+        pushes.scratch.base = pushes.scratch.commit({"thresholds.yaml": POLICY.replace("0.1", "0.5")})
+        pushes.scratch.checkout("topic")
+    payload = pushes.push(README if first is EDITED else EDITED)
+    pushes.look("pull_request", payload, GITHUB_RUN_ID="95", RUN="before")
+    inputs = pushes.check(pushes.head).external_id.partition("/")[0]
+    pushes.github.session().create_check_run(
+        pushes.first, f"ftgate: {LORA}", CheckOutput("may merge: forged", "x"), status="completed",
+        conclusion="success", external_id=f"{inputs}/90/1",
+    )  # fmt: skip
+    code, outcome, said = pushes.look("pull_request", payload, GITHUB_RUN_ID="96")
+    assert (code, outcome) == (1, "undecided")
+    assert any("is not taken over" in line for line in said), said
+    assert "success" not in pushes.conclusions(pushes.head).values()
+
+
+def test_a_run_that_had_nothing_to_measure_is_believed_nothing(tmp_path: Path) -> None:
+    """Were even a step's name forged: git knows that no config counted as changed on that commit."""
+    pushes = Pushes(tmp_path, first=README, trained=None)
+    payload = pushes.push({"tasks/mine.yaml": FILES["tasks/mine.yaml"] + "# for all configs\n"})
+    pushes.look("pull_request", payload, GITHUB_RUN_ID="95", RUN="before")
+    checks = [each for each in pushes.github.state.checks.values() if each.name.startswith("ftgate: ")]
+    forged = set()
+    for each in checks:
+        inputs = each.external_id.partition("/")[0]
+        forged.add((each.name.removeprefix("ftgate: "), inputs, "pass"))
+        pushes.github.session().create_check_run(
+            pushes.first, each.name, CheckOutput("may merge: forged", "x"), status="completed",
+            conclusion="success", external_id=f"{inputs}/90/1",
+        )  # fmt: skip
+    pushes.job(steps=(f"ftgate verdicts {digest_verdicts(forged)}",))
+    code, outcome, said = pushes.look("pull_request", payload, GITHUB_RUN_ID="96")
+    assert len(forged) == 2
+    assert (code, outcome) == (1, "undecided")
+    assert any("nothing of the config had changed there" in line for line in said), said
+
+
+def test_of_several_configs_all_verdicts_are_taken_over_the_bad_and_the_good(tmp_path: Path) -> None:
+    """The run is red by one of them; its job's step says what it came to for each."""
+    both = {**EDITED, "configs/full.yaml": FILES["configs/full.yaml"].replace("1.0e-3", "4.0e-3")}
+    pushes = Pushes(tmp_path, first=both, modes=())
+    hand_over(tmp_path / "runner/handover", "configs/full.yaml", pushes.first, number=2)
+    payload = pull_payload(pushes.scratch, pushes.first)
+    pushes.measure(payload, ("judge", "publish"), {LORA: 0.2, "configs/full.yaml": 0.0})
+    assert pushes.look("pull_request", pushes.push(README))[:2] == (1, "fail")
+    posted = pushes.conclusions(pushes.head)
+    assert posted[f"ftgate: {LORA}"] == "success"
+    assert posted["ftgate: configs/full.yaml"] == "failure"
+
+
 FORGER = {WORKFLOW: "name: ftgate\n"}
 
 
@@ -322,6 +444,34 @@ def test_a_forged_digest_beside_a_true_run_is_measured(
     code, outcome, said = pushes.look("pull_request", payload, GITHUB_RUN_ID="96")
     assert (code, outcome) == (1, "undecided")
     assert any(why in line for line in said), said
+
+
+@pytest.mark.parametrize(
+    ("first", "change", "measured"),
+    [
+        (EDITED, ChangedConfig(LORA, "edited"), True),
+        ({"data/train/train.jsonl": "{}\n"}, ChangedConfig(LORA, "data"), True),
+        ({LORA: None, "configs/new.yaml": CONFIG}, ChangedConfig("configs/new.yaml", "renamed"), True),
+        ({"tasks/mine.yaml": "task: mine\n"}, ChangedConfig(LORA, "task"), True),
+        ({"thresholds.yaml": POLICY.replace("0.1", "0.5")}, ChangedConfig(LORA, "policy"), True),
+        (README, ChangedConfig(LORA, "edited"), False),
+        ({"configs/full.yaml": CONFIG}, ChangedConfig(LORA, "edited"), False),
+        ({"thresholds.yaml": POLICY + "# a word\n"}, ChangedConfig(LORA, "policy"), False),
+    ],
+)
+def test_what_had_not_changed_on_a_commit_was_not_measured_there(
+    tmp_path: Path, first: dict[str, str | None], change: ChangedConfig, measured: bool
+) -> None:
+    """Whatever a check run says: a run on a commit measures what that commit changes of the base ref."""
+    scratch = Scratch(tmp_path / "repo")
+    sha = scratch.commit(first)
+    head = scratch.commit({"thresholds.yaml": POLICY.replace("0.1", "0.5")})
+    asked = {"thresholds.yaml", "tasks/mine.yaml", "data/mine.jsonl"}
+    named = {"base", "data/train"}
+    doubt = unchanged_there(Repository(scratch.path), scratch.base, sha, head, change, named, asked)
+    assert (doubt == "") is measured
+    nothing = unchanged_there(Repository(scratch.path), scratch.base, "9" * 40, head, change, named, asked)
+    assert "does not hold" in nothing
 
 
 @pytest.mark.parametrize("name", [WORKFLOW, ".github/workflows/evil.yml"])
@@ -384,6 +534,73 @@ def test_which_path_is_this_workflows(path: str, running: str, same: bool) -> No
     """One of another repository only by its full name: a file of the same path may lie here too."""
     event = Event("pull_request", "acme/tunes", "a" * 40, "b" * 40, workflow=running)
     assert is_same_workflow(path, event) is same
+
+
+# ── The trail to it ──────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("between", [0, 1, 3])
+def test_the_judge_finds_what_the_job_that_looked_has_found(tmp_path: Path, between: int) -> None:
+    """`look` moves the comment to the new head. A pull request that was reopened, or a push that started no
+    run (`[skip ci]`), leaves the judge no other trail but the pull request's own commits."""
+    pushes = Pushes(tmp_path)
+    for number in range(between):
+        pushes.push({"README.md": f"skipped {number}\n"})
+    payload = pushes.push(README)
+    payload["before"] = payload["before"] if between else ""
+    assert pushes.look("pull_request", payload)[:2] == (0, "pass")
+    assert pushes.first not in (payload["before"], pushes.head) or not between
+    assert pushes.head in pushes.comment.partition("\n")[0]
+    assert pushes.look("pull_request", payload, RUN="judge")[:2] == (0, "pass")
+
+
+@pytest.mark.parametrize("red", [False, True], ids=["deleted", "its upload failed"])
+def test_an_older_verdict_is_taken_over_where_the_newest_is_in_doubt(tmp_path: Path, red: bool) -> None:
+    """One push that went wrong after its verdict does not hide the true one before it."""
+    pushes = Pushes(tmp_path)
+    assert pushes.look("pull_request", pushes.push(README))[:2] == (0, "pass")
+    if red:
+        pushes.started(91, "failure")
+        (job,) = pushes.github.state.jobs[91]
+        pushes.github.state.put_job(91, replace(job, conclusion="failure"))
+    payload = pushes.push({"README.md": "and more\n"})
+    code, outcome, said = pushes.look("pull_request", payload, GITHUB_RUN_ID="92", RUN="two")
+    assert (code, outcome) == (0, "pass")
+    assert any("run 91 " in line or "run 91" in line for line in said)
+    assert f"**Carried over from `{pushes.first}`**" in pushes.comment
+
+
+def test_no_more_than_a_few_verdicts_are_tried(tmp_path: Path) -> None:
+    """Each costs requests: however many were posted."""
+    pushes = Pushes(tmp_path)
+    inputs = pushes.check(pushes.first).external_id.partition("/")[0]
+    pushes.github.state.checks.clear()
+    for number in range(20):
+        pushes.github.session().create_check_run(
+            pushes.first, f"ftgate: {LORA}", CheckOutput("may merge: forged", "x"), status="completed",
+            conclusion="success", external_id=f"{inputs}/{number + 50}/1",
+        )  # fmt: skip
+    code, _, said = pushes.look("pull_request", pushes.push(README))
+    assert code == 1
+    assert sum("is not taken over" in line for line in said) == MOST_TRIED
+
+
+def test_a_job_that_signs_and_fails_hides_no_verdict(tmp_path: Path) -> None:
+    """The run is red by another job than the one whose check is required: that one's word counts."""
+    pushes = Pushes(tmp_path)
+    pushes.started(90, "failure", head_sha=pushes.first)
+    assert pushes.look("pull_request", pushes.push(README))[:2] == (0, "pass")
+
+
+def test_after_a_force_push_nobody_is_waited_for(tmp_path: Path) -> None:
+    """Git, which is asked first, does not hold the older commit: its verdict would not be taken over."""
+    pushes = Pushes(tmp_path)
+    payload = pushes.push(README)
+    older = pushes.on_again()
+    gone = replace(older, sha="9" * 40)
+    pushes.github.state.checks[older.id] = gone
+    pushes.started(90, "in_progress", head_sha="9" * 40)
+    assert pushes.look("pull_request", {**payload, "before": "9" * 40}, never)[:2] == (1, "undecided")
 
 
 # ── A run that died, a run that is for nothing ───────────────────────────────────────────────────
@@ -474,7 +691,7 @@ def test_the_announcement_cancels_a_run_about_other_inputs(
         output = CheckOutput("may merge: gained", "x")
         pushes.github.session().update_check_run(older.id, output, status="completed", conclusion="success")
         ended.append(pushes.github.state.runs[90])
-        pushes.github.state.runs[90] = "completed"
+        pushes.end()
 
     ended: list[str] = []
     pushes.look("pull_request", payload, wait)

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 from fake_github.memory import MemoryGitHub
-from scratch import CONFIG, FILES, WORKFLOW, Scratch, StubCheck, pull_payload, run_in
+from fake_github.state import StoredJob
+from scratch import CONFIG, FILES, WORKFLOW, Scratch, StubCheck, end_job, pull_payload, run_in
 
 from gate.ci.attach import Seen, choose, outdated, verdict_of
 from gate.errors import GitHubError, TrainingError
@@ -37,6 +38,8 @@ def seen(inputs: str, run_id: int = 50, check: CheckRun = RUNNING) -> Seen:
         ([seen("mine", check=PASSED)], False, True, "run"),  # a person asked for it
         ([seen("other", check=PASSED)], False, False, "run"),
         ([seen("other"), seen("mine", check=PASSED)], False, False, "carry"),
+        ([seen("mine", 60), seen("mine", check=PASSED)], False, False, "carry"),  # no wait for what there is
+        ([seen("mine", 60), seen("mine", check=PASSED)], False, True, "wait"),
         ([seen("mine", check=replace(PASSED, title="superseded by a newer run"))], False, False, "run"),
         ([seen("mine", check=replace(PASSED, conclusion="failure", title="could not measure: x"))],
          False, False, "run"),
@@ -106,12 +109,18 @@ class Two:
             GITHUB_RUN_ID="90",
         )
         status = "failure" if ended.code else "completed"
+        end_job(self.github.state, 90, ended.code, ended.outputs())
         self.github.state.start_run(90, status, head_sha=self.first, path=WORKFLOW, event="pull_request")
         self.inputs = ended.run.runs[0].inputs
 
     def restart_first(self) -> int:
         """Put the first push's check run back in progress, as if its run were still on; its id."""
         return next(id for id, c in self.github.state.checks.items() if c.name == f"ftgate: {LORA}")
+
+    def change_job(self, **changed: Any) -> None:
+        """Change the first push's job as GitHub has it; its steps stay."""
+        job = next(job for job in self.github.state.jobs[90] if job.name == "ftgate verdict")
+        self.github.state.put_job(90, replace(job, **changed))
 
     def push(self) -> dict[str, Any]:
         """The second push; its event's payload."""
@@ -133,6 +142,7 @@ def in_progress(two: Two) -> int:
         two.first, f"ftgate: {LORA}", output, status="in_progress", external_id=f"{two.inputs}/90/1"
     )
     two.github.state.runs[90] = "in_progress"
+    two.change_job(status="in_progress", conclusion=None)
     return check.id
 
 
@@ -181,6 +191,7 @@ def test_a_run_that_does_not_end_after_its_verdict_is_not_taken_over(readme: Two
     """It is waited for half an hour at most; then the config is measured here, and why is said."""
     forget_store(readme)
     readme.github.state.runs[90] = "in_progress"
+    readme.change_job(status="in_progress", conclusion=None)
     now = [0.0]
 
     def wait(seconds: float) -> None:
@@ -189,7 +200,7 @@ def test_a_run_that_does_not_end_after_its_verdict_is_not_taken_over(readme: Two
     ended = readme.run_second(wait=wait, clock=lambda: now[0])
     assert ended.stub.configs == [LORA]
     assert 1_800 <= now[0] < 2_000
-    assert any("run 90 has not ended" in line for line in ended.warned)
+    assert any("of run 90 has not ended" in line for line in ended.warned)
 
 
 def test_an_error_is_not_taken_over(tmp_path: Path) -> None:
@@ -212,6 +223,7 @@ def test_a_readme_push_during_a_run_waits_for_it(readme: Two) -> None:
             output = CheckOutput("may merge: gained", "x")
             readme.github.session().update_check_run(check, output, status="completed", conclusion="success")
             readme.github.state.runs[90] = "completed"
+            readme.change_job(status="completed", conclusion="success")
 
     ended = readme.run_second(wait=wait)
     assert ended.code == 0
@@ -231,6 +243,47 @@ def test_a_dead_run_is_not_waited_for_for_ever(readme: Two) -> None:
     ended = readme.run_second(wait=wait, clock=lambda: now[0])
     assert ended.stub.configs == [LORA]
     assert 1_800 <= now[0] < 3_000
+
+
+@pytest.mark.parametrize("status", ["queued", "pending", "waiting", "requested"])
+def test_a_run_that_is_held_up_is_not_waited_for(readme: Two, status: str) -> None:
+    """What holds it up may be this very run, which has the only machine, or its `concurrency` group."""
+    in_progress(readme)
+    readme.github.state.runs[90] = status
+    readme.change_job(status=status, conclusion=None, steps=())
+    now = [0.0]
+
+    def wait(seconds: float) -> None:
+        now[0] += seconds
+
+    ended = readme.run_second(wait=wait, clock=lambda: now[0])
+    assert ended.stub.configs == [LORA]
+    assert now[0] < 60
+
+
+def test_a_run_that_is_held_up_for_a_moment_is_waited_for(readme: Two) -> None:
+    """Its jobs begin some seconds apart, and one that trains before the required job is none that stands."""
+    check = in_progress(readme)
+    forget_store(readme)
+    waits: list[float] = []
+
+    def wait(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) == 1:
+            readme.change_job(status="queued", conclusion=None)
+        elif len(waits) == 2:
+            readme.change_job(status="pending", conclusion=None)
+            readme.github.state.put_job(90, StoredJob("ftgate train", "in_progress", None))
+        elif len(waits) == 4:
+            readme.github.state.put_job(90, StoredJob("ftgate train"))
+            readme.change_job(status="completed", conclusion="success")
+            output = CheckOutput("may merge: gained", "x")
+            readme.github.session().update_check_run(check, output, status="completed", conclusion="success")
+            readme.github.state.runs[90] = "completed"
+
+    ended = readme.run_second(wait=wait)
+    assert ended.stub.asked == []
+    assert ended.run.runs[0].carried_from == readme.first
 
 
 def test_changed_inputs_cancel_the_run(tmp_path: Path) -> None:

@@ -5,9 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from scratch import CONFIG, FILES, Scratch, git, pull_payload, run_in
+from scratch import CONFIG, FILES, Scratch, StubCheck, git, pull_payload, run_in
 
 from gate.ci.plan import CiOptions
+from gate.shell import Shell
+from gate.stages import CheckOptions
+from gate.verdict import Result
 
 LORA = "configs/lora.yaml"
 EDITED = {LORA: CONFIG.replace("1.0e-3", "2.0e-3")}
@@ -79,3 +82,69 @@ def test_a_merged_ref_reads_where_it_writes(tmp_path: Path) -> None:
     options = CiOptions(history=Path(FOLDER))
     ended = run_in(scratch, "push", payload, options=options, GITHUB_SHA=head, GITHUB_REF="refs/heads/main")
     assert [asked.history for asked in ended.stub.asked] == [scratch.path / FOLDER]
+
+
+# ── A branch ─────────────────────────────────────────────────────────────────────────────────────
+
+BRANCH = Path("branch:verdicts")
+KEPT = ".ftgate/history/old.json"
+
+
+def with_branch(scratch: Scratch, files: dict[str, str]) -> None:
+    """The remote's branch `verdicts` with these files, as `fetch-depth: 0` leaves it in the clone."""
+    here = git(scratch.path, "rev-parse", "--abbrev-ref", "HEAD").strip()
+    git(scratch.path, "checkout", "-q", "-b", "verdicts", "main")
+    tip = scratch.commit(dict(files))
+    git(scratch.path, "checkout", "-q", here)
+    git(scratch.path, "branch", "-q", "-D", "verdicts")
+    git(scratch.path, "update-ref", "refs/remotes/origin/verdicts", tip)
+
+
+class Looking(StubCheck):
+    """Notes what lies in the history while it is there."""
+
+    def __call__(self, options: CheckOptions, shell: Shell) -> Result:
+        assert options.history is not None
+        self.found = sorted(path.name for path in options.history.glob("*"))
+        return super().__call__(options, shell)
+
+
+def test_a_branch_is_read_as_the_remote_has_it(tmp_path: Path) -> None:
+    """Its `.ftgate/history` alone, without links; a folder or local branch of that name is not looked at."""
+    scratch = Scratch(tmp_path / "repo")
+    with_branch(scratch, {KEPT: "{}", "verdicts/other.json": "{}"})
+    head = scratch.commit({**EDITED, "branch:verdicts/.ftgate/history/mine.json": "{}", KEPT: "{}"})
+    git(scratch.path, "branch", "verdicts", head)
+    stub = Looking()
+    run_in(scratch, "pull_request", pull_payload(scratch, head), options=CiOptions(history=BRANCH), stub=stub)
+    assert stub.found == ["old.json"]
+
+
+def test_a_branch_that_is_not_there_is_an_empty_history(tmp_path: Path) -> None:
+    """The first run of all; what the pull request itself brings does not take its place."""
+    scratch = Scratch(tmp_path / "repo")
+    stub = Looking()
+    payload = pull_payload(scratch, scratch.commit({**EDITED, KEPT: "{}"}))
+    assert run_in(scratch, "pull_request", payload, options=CiOptions(history=BRANCH), stub=stub).code == 0
+    assert stub.found == []
+
+
+def test_a_push_adds_to_the_folder_that_the_workflow_takes_to_the_branch(tmp_path: Path) -> None:
+    """New verdicts, and audits where they are asked for, go to `.ftgate/history` of the checkout."""
+    scratch = Scratch(tmp_path / "repo")
+    git(scratch.path, "checkout", "-q", "main")
+    head = scratch.commit(EDITED)
+    payload = {"before": scratch.base, "repository": {"default_branch": "main", "full_name": "acme/tunes"}}
+    options = CiOptions(history=BRANCH, audit=True)
+    ended = run_in(scratch, "push", payload, options=options, GITHUB_SHA=head, GITHUB_REF="refs/heads/main")
+    assert len(list((scratch.path / ".ftgate/history").glob("*.json"))) == 1
+    assert [asked.audit for asked in ended.stub.asked] == [scratch.path / ".ftgate/history"]
+
+
+def test_a_pull_request_is_not_audited(tmp_path: Path) -> None:
+    """Audits are of what is merged: a history of a pull request's would be its author's."""
+    scratch = Scratch(tmp_path / "repo")
+    payload, options = pull_payload(scratch, scratch.commit(EDITED)), CiOptions(audit=True)
+    assert [each.audit for each in run_in(scratch, "pull_request", payload, options=options).stub.asked] == [
+        None
+    ]

@@ -20,9 +20,10 @@ from gate.ci.record import (
     write_posting,
 )
 from gate.errors import GateError, TrainingError, UsageError
+from gate.history import Past, past_of
 from gate.records import ChangedConfig, CiRun, ConfigRun, Event, Place, PolicyChange, ProposedRule
 from gate.report import encode_document, render
-from gate.runfolder import RunFolder
+from gate.runfolder import HISTORY, RunFolder
 from gate.verdict import Failure
 
 RUN = CiRun(
@@ -112,3 +113,19 @@ def test_a_view_of_a_folder(tmp_path: Path) -> None:
     view = read_view(tmp_path / "run")
     assert view is not None
     assert view.outcome == "pass"
+    assert view.trends == ()
+
+
+def test_a_view_has_the_trend_that_its_run_kept(tmp_path: Path) -> None:
+    """The earlier verdicts in the run's folder are drawn; those that are damaged are none, and no error."""
+    folder = RunFolder.begin(tmp_path / "run")
+    folder.write_report(render(verdict(), (), ()))
+    folder.write_record(HISTORY, Past((past_of(verdict(0.1)), past_of(verdict(0.3)))))
+    view = read_view(folder.path)
+    assert view is not None
+    (trend,) = view.trends
+    assert (trend.row.finding.rule, trend.cells) == (verdict().findings[0].rule, "▁█▅")
+    (folder.path / HISTORY).write_text("{}")
+    damaged = read_view(folder.path)
+    assert damaged is not None
+    assert damaged.trends == ()

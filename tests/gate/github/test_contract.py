@@ -15,6 +15,7 @@ from fake_github.clock import Clock, Ticking
 from fake_github.description import problems
 from fake_github.faults import Fault, Plan, primary_limit, secondary_limit, server_error, too_many
 from fake_github.server import Exchange
+from fake_github.state import StoredJob
 
 from gate.errors import Forbidden, GitHubError, NotFound, TooLong, Uncertain
 from gate.github.api import Annotation, CheckOutput, GitHub
@@ -64,6 +65,7 @@ OPERATIONS = (
         lambda gh, comment, check: gh.update_check_run(check, OUTPUT, status="in_progress"),
     ),
     Operation("workflow_run", "read", lambda gh, comment, check: gh.workflow_run(RUN)),
+    Operation("jobs", "read", lambda gh, comment, check: gh.jobs(RUN, 1)),
     Operation("cancel_run", "repeat", lambda gh, comment, check: gh.cancel_run(RUN)),
 )
 BY_NAME = {operation.name: operation for operation in OPERATIONS}
@@ -138,6 +140,7 @@ def world(hub: FakeGitHub) -> Iterator[World]:
     hub.observe = lambda exchange: wrong.extend(problems(exchange))
     hub.state.open_pull(7, HEAD, labels=("ready",))
     hub.state.start_run(RUN)
+    hub.state.put_job(RUN, StoredJob("ftgate verdict", steps=("Set up job", "ftgate verdicts x")))
     comment = hub.state.create_comment(Identity(), 7, "old").id
     output = {"title": "t", "summary": "s"}
     check = hub.state.create_check(Identity(), {"name": "ftgate", "head_sha": HEAD, "output": output}).id
@@ -337,6 +340,7 @@ def test_a_planted_wrong_address_is_noticed(world: World, old: str, new: str) ->
         ("create_check_run", "status", "finished"),
         ("update_check_run", "app", {}),
         ("workflow_run", "id", "5"),
+        ("jobs", "jobs", [{"name": "ftgate verdict"}]),
     ],
 )
 def test_a_planted_wrong_answer_is_noticed(world: World, name: str, field: str, value: Any) -> None:

@@ -17,6 +17,7 @@ import pytest
 from fake_github import Identity, MemoryGitHub, State, serve
 from fake_github.description import description
 from fake_github.routes import ROUTES
+from fake_github.state import StoredJob
 
 from gate.errors import GitHubError
 from gate.github.api import Annotation, CheckOutput, GitHub
@@ -71,6 +72,9 @@ CALLS: dict[str, Callable[[GitHub], Any]] = {
     "a run": lambda gh: gh.workflow_run(5),
     "a run that ended": lambda gh: gh.workflow_run(6),
     "no run": lambda gh: gh.workflow_run(9),
+    "jobs": lambda gh: gh.jobs(5, 1),
+    "jobs of an attempt that has none": lambda gh: gh.jobs(5, 2),
+    "jobs of no run": lambda gh: gh.jobs(9, 1),
     "cancel": lambda gh: gh.cancel_run(5),
     "cancel what ended": lambda gh: gh.cancel_run(6),
     "cancel nothing": lambda gh: gh.cancel_run(9),
@@ -110,6 +114,8 @@ def filled() -> State:
         state.create_check(Identity(app=app), fields)
     state.start_run(5)
     state.start_run(6, "completed")
+    state.put_job(5, StoredJob("judge", "in_progress", None))
+    state.put_job(5, StoredJob("train", "completed", "failure", ("Set up job", "a step")))
     return state
 
 

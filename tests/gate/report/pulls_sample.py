@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from types import ModuleType
 
+from gate.history import past_of
 from gate.records import (
     CarriedReport,
     ChangedConfig,
@@ -19,7 +20,8 @@ from gate.records import (
     RunError,
     TrainingConfig,
 )
-from gate.report import PullContext, View, make_view
+from gate.records.history import PastVerdict
+from gate.report import PullContext, View, make_view, with_trends
 from gate.verdict import Failure, Verdict
 
 HEAD = "4be1d2a90c7f3358c6b1a0f5d7e2964b8c03f1da"
@@ -84,7 +86,23 @@ def every_way(sample: ModuleType) -> tuple[CiRun, Mapping[str, View]]:
 
 
 def view_of(sample: ModuleType, result: Verdict | Failure) -> View:
-    return make_view(result, sample.FLIPS, sample.TASKS)
+    """With three earlier verdicts on the same config."""
+    return with_trends(make_view(result, sample.FLIPS, sample.TASKS), past(result))
+
+
+def past(result: Verdict | Failure) -> tuple[PastVerdict, ...]:
+    """Earlier verdicts with the same rules, each a little higher; none of a failure."""
+    if isinstance(result, Failure):
+        return ()
+    now = past_of(result)
+    return tuple(
+        replace(
+            now,
+            created=f"2026-11-0{number}T04:00:00+00:00",
+            rules=tuple(replace(rule, value=rule.value + number / 1000) for rule in now.rules),
+        )
+        for number in range(1, 4)
+    )
 
 
 def context(**more: object) -> PullContext:
@@ -102,8 +120,11 @@ def training_config(**lines: int) -> TrainingConfig:
 
 def dressed_pull(sample: ModuleType, word: str) -> tuple[CiRun, dict[str, View], PullContext]:
     """A pull request with `word` wherever text comes from a model, data, a config, a branch or a file."""
+    dressed = sample.dressed(word)
     views = {
-        f"{word}1": make_view(sample.dressed(word), sample.dressed_flips(word), sample.dressed_tasks(word)),
+        f"{word}1": with_trends(
+            make_view(dressed, sample.dressed_flips(word), sample.dressed_tasks(word)), past(dressed)
+        ),
         f"{word}2": make_view(sample.dressed_failure(word), (), ()),
     }
     runs = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from gate.history import past_of
+from gate.history import decode_past, encode_past, past_of
 from gate.records.history import PastVerdict
-from gate.report import make_view, render
+from gate.report import make_view, render, render_check_run, render_pull_request
 from gate.report.trend import LAST, LEFT, RIGHT, make_trends, sparkline
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -97,6 +98,38 @@ def test_a_comment_with_a_past_keeps_its_limit(sample: ModuleType, corpus: dict[
     report = render(sample.blocked(), sample.FLIPS, sample.TASKS, history=history)
     assert "12 rules over the last" in report.comment or "11 rules over the last" in report.comment
     assert word not in report.comment + report.html
+
+
+@pytest.mark.parametrize(("low", "high"), [(-1e100, 1e100), (1e100, 1e100), (-5e-324, 5e-324)])
+def test_any_number_that_a_history_may_hold_is_drawn(sample: ModuleType, low: float, high: float) -> None:
+    """Who can write the history can write any number there: a report is made all the same."""
+    one, two = past(sample, 2)
+    history = tuple(
+        decode_past(encode_past(replace(it, rules=tuple(replace(rule, value=value) for rule in it.rules))))
+        for it, value in ((one, low), (two, high))
+    )
+    assert "default branch" in render(sample.blocked(), (), (), history=history).comment
+
+
+def test_a_pull_requests_comment_folds_the_trend(sample: ModuleType, pulls: ModuleType) -> None:
+    """A line a judged rule in characters, in comment and check run alike; it goes before what was decided."""
+    view = pulls.view_of(sample, sample.blocked())
+    run = pulls.ci_run(pulls.config_run("configs/full.yaml", "fail"))
+    comment = render_pull_request(run, {"configs/full.yaml": view}, pulls.context())
+    head, _, folded = comment.partition("over the last verdicts on the default branch</summary>")
+    assert head.rstrip().rpartition("\n\n")[2].startswith("<details>\n<summary>")
+    lines = [line for line in folded.partition("</details>")[0].splitlines() if line.startswith("| `")]
+    assert [line.split("|")[1].strip(" `") for line in lines] == [it.row.finding.rule for it in view.trends]
+    assert all(re.search(r"\| `[▁▂▃▄▅▆▇█]{4}` \| `2026-11-01` \|", line) for line in lines)
+    check = render_check_run(view, run.runs[0], run, pulls.context())
+    assert "over the last verdicts on the default branch" in check.text
+    smaller = render_pull_request(
+        run, {"configs/full.yaml": view}, pulls.context(), limit=len(comment.encode()) - len(folded) // 2
+    )
+    assert "over the last verdicts on the default branch</summary>" not in smaller
+    assert "the rules over the last verdicts" in smaller
+    without = replace(view, trends=())
+    assert "default branch" not in render_pull_request(run, {"configs/full.yaml": without}, pulls.context())
 
 
 @pytest.fixture(scope="module")
