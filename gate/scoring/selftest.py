@@ -32,17 +32,20 @@ LONGEST = 4096 + 256  # tokens of a text; a window that is wider than this is no
 BATCH = 16
 
 Build = Callable[[Any], TreeEngine]
+_SOUND: set[str] = set()  # architectures whose twin was exact in this process: base and tuned model share one
 
 
-def reason_against(model: Any, build: Build) -> str:
+def reason_against(model: Any, build: Build, twin: bool = True) -> str:
     """ "" where the tree scorer is exact for `model`, else one line that says why not.
 
-    `build` makes the engine that is to be believed, around the model and around its twin on the CPU.
+    `build` makes the engine that is to be believed, around the model and around its twin. Without `twin` the
+    architecture is known to be sound.
     """
     try:
         engine = build(model)
         bare = bare_model(model)
-        _check_twin(bare, build)
+        if twin:
+            _check_twin(bare, build)
         _check_own(bare, engine)
     except Unsound as unsound:
         return str(unsound)
@@ -58,7 +61,10 @@ def choose(model: Any, limit: int) -> tuple[TreeEngine | None, str]:
 
     On a GPU: FlexAttention with compiled layers, without, then dense masks. None where nothing is exact.
     """
-    device = bare_device(model)
+    try:
+        device, bare = bare_device(model), bare_model(model)
+    except Unsound as unsound:
+        return None, str(unsound)
     tries: list[tuple[Attention, bool]] = [("dense", False)]
     if device.type == "cuda":
         tries = [("flex", True), ("flex", False), ("dense", False)]
@@ -69,14 +75,23 @@ def choose(model: Any, limit: int) -> tuple[TreeEngine | None, str]:
             where = bare_device(each)
             if where != device:
                 return TreeEngine(each, shape_for(where, limit))
-            return TreeEngine(each, shape_for(where, limit), attention, compiled)
+            # Compiling the twin's layers as well would take longer than everything else here.
+            own = bare_model(each) is bare
+            return TreeEngine(each, shape_for(where, limit), attention, compiled and own)
 
-        reason = reason_against(model, build)
+        kind = _kind(bare, attention)
+        reason = reason_against(model, build, twin=kind not in _SOUND)
         if not reason:
+            _SOUND.add(kind)
             return build(model), "; ".join(reasons)
         named = reason if len(tries) == 1 else f"{attention}{', compiled' if compiled else ''}: {reason}"
         reasons.append(named)
     return None, "; ".join(dict.fromkeys(reasons))
+
+
+def _kind(model: Any, attention: Attention) -> str:
+    """All that its twin depends on."""
+    return f"{type(model)} {attention} {bare_device(model)} {model.config.to_json_string(use_diff=False)}"
 
 
 def bare_device(model: Any) -> torch.device:
