@@ -29,6 +29,7 @@ from gate.verdict import order_digest
 from gate.verdict.settling import Key, advance
 
 R = TypeVar("R")
+Rounds = list[list[Work]] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,27 +63,16 @@ def measure(
     prepared = [prepare(task, session, shell) for task in tasks]
     shell.progress.done("preparing")
     planned = [item for task in prepared for item in plan_blocks(task, store.salt)]
-
     judging = policy if policy is not None and policy.decide == "score" else None
 
-    def score() -> tuple[Bench, list[list[Work]] | None]:
+    def score() -> tuple[Bench, Rounds]:
         bench = Bench(StoredOrAsked(session, store, shell.clock), session.way, shell)
         rounds = draw_rounds(planned, prepared, judging, bench, store.salt, inputs) if judging else None
-        drawn = planned if rounds is None else [item for each in rounds for item in each]
-        bench.add(drawn)
-        shell.progress.done(bench.what)
-        check_in_use([bench.sides(item.block) for item in drawn], drawn, session)
+        score_and_check(bench, drawn_in(rounds, planned), session, shell)
         return bench, rounds
 
     bench, rounds = exactly(score, session, shell)
-    work = planned if rounds is None else [item for each in rounds for item in each]
-    measurements = Measurements(
-        base=session.base,
-        tuned=session.tuned,
-        tasks=tuple(task.info for task in prepared),
-        measurements=tuple(_each(pair, prepared, work, bench, rounds)),
-        flips=tuple(flip for found in _each(flips, prepared, work, bench, rounds) for flip in found),
-    )
+    measurements = _paired(session, prepared, drawn_in(rounds, planned), bench, rounds)
     from_store = sum(scored.from_store for scored in bench.results.values())
     return Measured(
         measurements,
@@ -91,6 +81,34 @@ def measure(
         shell.clock() - started,
         order_digest(measurements),
     )
+
+
+def _paired(
+    session: ModelSession,
+    prepared: Sequence[PreparedTask],
+    work: Sequence[Work],
+    bench: Bench,
+    rounds: Rounds,
+) -> Measurements:
+    return Measurements(
+        base=session.base,
+        tuned=session.tuned,
+        tasks=tuple(task.info for task in prepared),
+        measurements=tuple(_each(pair, prepared, work, bench, rounds)),
+        flips=tuple(flip for found in _each(flips, prepared, work, bench, rounds) for flip in found),
+    )
+
+
+def drawn_in(rounds: Rounds, planned: list[Work]) -> list[Work]:
+    """The work of all rounds; all that is planned where there are none."""
+    return planned if rounds is None else [item for each in rounds for item in each]
+
+
+def score_and_check(bench: Bench, work: Sequence[Work], session: ModelSession, shell: Shell) -> None:
+    """Every block's results for both models, of weights that were in use."""
+    bench.add(work)
+    shell.progress.done(bench.what)
+    check_in_use([bench.sides(item.block) for item in work], work, session)
 
 
 def exactly(score: Callable[[], R], session: ModelSession, shell: Shell) -> R:

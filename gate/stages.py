@@ -133,9 +133,8 @@ def _measure(run: Run, plan: Plan, tasks: tuple[OpenTask, ...], tuned: TunedMode
         shell.warn(text)
 
     aside, inputs = replace(shell, warn=warn), order_inputs(plan, tuned.model)
-    trust, believed = run.policy.trust, run.store.self_tests
-    session = ModelSession(plan.base, tuned.model, evaluation, trust, bits, believed, shell.team)
-    with run.options.at_policy(), session:
+    models = plan.base, tuned.model, evaluation, run.policy.trust, bits, run.store.self_tests, shell.team
+    with run.options.at_policy(), ModelSession(*models) as session:
         measured = measure(tasks, session, run.store, aside, run.policy, inputs)
         settings, way, note = session.settings, session.way, session.note
         known = flips_on(run.store, plan.base, plan.tasks, run.options.history or FOLDER)
