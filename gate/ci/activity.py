@@ -35,6 +35,11 @@ def find_activity(event: Event, policy: PullRequestPolicy) -> Activity:
         return Activity("run")
     if event.action == "closed":
         return Activity("nothing", "the pull request is closed: nothing to measure")
+    return find_wait(event, policy)
+
+
+def find_wait(event: Event, policy: PullRequestPolicy) -> Activity:
+    """What `when` asks of a pull request whose labels and draft are known: to run it, or to wait."""
     if policy.when == "label" and policy.label not in event.labels:
         message = f"not measured yet: the label `{policy.label}` starts it"
         return Activity("wait", message, FAIL)

@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from gate.changes import dependencies, depends, texts_of
-from gate.ci.activity import NONE_CHANGED, concluded, find_activity
+from gate.ci.activity import NONE_CHANGED, concluded, find_activity, find_wait
 from gate.ci.check import CiSetting, find_block, read_config
 from gate.ci.names import may_be_path
 from gate.ci.plan import CiOptions, CiPlan, make_plan, posting_of
@@ -45,6 +45,7 @@ def announced(
     changed config has one of the same inputs, else pending. Waits for a run of the same inputs that is on,
     and cancels one of others.
 
+    A fork's that `when` holds back is red, and its judge is not started: that one has no token to ask with.
     Pending too where that cannot be found out here; the judge job then says why.
     """
     said = "trained, not yet measured" if run.event.kind == "workflow_run" else "not yet measured"
@@ -57,6 +58,9 @@ def announced(
             run = replace(run, deleted=plan.changes.deleted, policy=plan.policy)
             if not plan.changes.changed:
                 return replace(run, message=NONE_CHANGED)
+            held = find_wait(run.event, plan.asked)
+            if run.event.kind == "workflow_run" and held.kind == "wait":
+                return replace(waiting, exit_code=held.exit_code, message=held.message)
             url = runner.run_url(run.event)
             watch = Watch(
                 github, None, run.event, plan.setting, shell, url, wait, measures=False, silent=LONGEST_WAIT

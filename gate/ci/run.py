@@ -44,8 +44,6 @@ PROGRESS_SECONDS = 20.0
 
 Connect = Callable[[Event, Runner, Token, float | None], GitHub]
 """GitHub for an event; the number is how many seconds one call may take, None for the client's own."""
-
-
 Clients = tuple[GitHub | None, GitHub | None]
 """The patient one, and one for progress; both None without a token."""
 
@@ -250,10 +248,8 @@ def run_all(
     if options.mode == "judge":
         from gate.ci.judge import judge_handover
 
-        given, temporary = options.handover, runner.temporary
-        return judge_handover(
-            changed, setting, shell, handover=given, head=head, temporary=temporary, check=check
-        )
+        given, room = options.handover, runner.temporary
+        return judge_handover(changed, setting, shell, handover=given, head=head, temporary=room, check=check)
     found = []
     for change in changed:
         carried = watch.attach(change)
@@ -264,13 +260,15 @@ def run_all(
 
 
 def find_pull(event: Event, github: GitHub | None) -> Event:
-    """The event with its pull request, where the event does not say it (a fork's `workflow_run`).
+    """The event with its pull request, its labels and draft, where a `workflow_run` does not say them.
 
-    Only an open pull request into the default branch whose head is the very commit counts: whatever else
-    was pushed meanwhile is another run's, and another branch's policy is not the one that judges here.
+    Only an open one into the default branch with this very head counts: another push is another run's.
     """
-    if event.kind != "workflow_run" or event.pull or github is None:
+    if event.kind != "workflow_run" or github is None:
         return event
+    if event.pull:
+        given = github.pull(event.pull)
+        return replace(event, draft=given.draft, labels=given.labels)
     owner = event.head_repository.partition("/")[0]
     found = [
         pull
@@ -284,7 +282,8 @@ def find_pull(event: Event, github: GitHub | None) -> Event:
             hint="a newer push has a run of its own",
         )
     pull = min(found, key=lambda pull: pull.number)
-    return replace(event, pull=pull.number, base_sha=pull.base_sha, labels=pull.labels)
+    known = replace(event, draft=pull.draft, labels=pull.labels)
+    return replace(known, pull=pull.number, base_sha=pull.base_sha)
 
 
 @contextmanager

@@ -111,8 +111,17 @@ class Watch:
 
     def _running(self, path: str, inputs: str) -> CheckState:
         number = external_id(self.event.run_id, self.event.run_attempt, inputs)
-        output = CheckOutput(RUNNING.title, "Trains, measures and judges this config.")
+        said = "Trains, measures and judges this config."
+        output = CheckOutput(RUNNING.title, said if self.measures else self._elsewhere())
         return CheckState(check_name(path), number, output, None, self.url)
+
+    def _elsewhere(self) -> str:
+        """What can be said of a training in a job that has no token, before it begins."""
+        log = f"[the run's live log]({self.url})" if self.url else "the run's live log"
+        return (
+            f"Handed to the training job at {self.shell.now()}; it may take as long as that job's "
+            f"`timeout-minutes` (360 as written). It has no token to show progress with: see {log}."
+        )
 
     # ── Older runs ───────────────────────────────────────────────────────────────────────────────
 

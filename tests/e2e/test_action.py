@@ -388,6 +388,24 @@ def test_a_forks_model_is_measured_and_told_on_its_commit(world: World, fork: di
     assert [name for name, _ in job.attested] == ["verdict.json"]
 
 
+def test_a_forks_draft_is_red_and_nobody_is_asked_to_approve(world: World) -> None:
+    """What announces asks `when`: the judge is not started, and the check on the fork's commit says why."""
+    head = world.commit("fork-draft", "fork", **{CONFIG: world.config(HARMLESS / 5)})
+    world.open(15, head, "fork-draft", head_repository="stranger/tunes", draft=True)
+    cause, train_id = world.pull(15, action="opened"), next(world.numbers)
+    world.run("forks", cause, run_id=train_id)
+    asked: list[str] = []
+    world.runner.approve = asked.append
+    ended = events.workflow_run(WHERE, cause, train_id, world.main, conclusion="failure")
+    judge = world.run("forks", ended, file=1)
+    assert judge.jobs["announce"].result == "failure"
+    assert judge.jobs["judge"].result == "skipped"
+    assert asked == []
+    assert world.checks(head)["ftgate"] == ("completed", "failure")
+    shown = [each.summary or "" for each in world.server.state.checks.values() if each.sha == head]
+    assert any("draft: not measured yet" in summary for summary in shown)
+
+
 def test_with_an_app_the_check_is_the_apps(world: World, fork: dict[str, Any]) -> None:
     """Where FTGATE_APP_ID is set the check run is the App's, which no pull request's workflow can post."""
     world.runner.variables, world.runner.secrets = {"FTGATE_APP_ID": "1"}, {"FTGATE_APP_KEY": "key"}

@@ -284,6 +284,7 @@ def test_a_forks_measuring_waits_for_a_maintainer() -> None:
     job = written("forks")["ftgate-judge.yml"]["jobs"]["judge"]
     assert "ftgate-judge" in job["environment"]
     assert "github.event.workflow_run.head_sha" in job["name"]
+    assert job["needs"] == "announce"  # which is red where `when` says to wait: then nobody is asked
     assert job["steps"][0]["with"]["ref"] == "${{ github.event.workflow_run.head_sha }}"
 
 

@@ -361,7 +361,9 @@ def test_what_the_runs_own_job_does_not_say_is_measured(
 )
 def test_a_forged_check_run_beside_a_true_green_run_makes_nothing_green(tmp_path: Path, trick: str) -> None:
     """A workflow on another branch posts as our App: whatever it claims, the run it names did not say so."""
-    other = {"configs/full.yaml": FILES["configs/full.yaml"].replace("1.0e-3", "4.0e-3")}
+    other: dict[str, str | None] = {
+        "configs/full.yaml": FILES["configs/full.yaml"].replace("1.0e-3", "4.0e-3")
+    }
     first = {"a run that measured nothing": README, "another config's run": other}.get(trick, EDITED)
     pushes = Pushes(tmp_path, first=first, trained=None if first is README else next(iter(first)))
     assert pushes.code == 0
@@ -795,3 +797,54 @@ def test_a_report_that_is_not_as_we_write_it_is_not_carried_over(
         assert "could not be copied" in shown
         assert "evil" not in shown
         assert "@acme" not in shown
+
+
+# ── Before the judge ─────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("named", [False, True])
+@pytest.mark.parametrize(
+    ("about", "policy", "code", "words"),
+    [
+        ({"draft": True}, "", 1, "draft: not measured yet"),
+        ({"draft": True}, "pull_request: {when: every-push}\n", 0, "trained, not yet measured"),
+        ({}, "pull_request: {when: label}\n", 1, "not measured yet: the label"),
+        ({"labels": ("ftgate",)}, "pull_request: {when: label}\n", 0, "trained, not yet measured"),
+    ],
+)
+def test_a_forks_announcement_asks_when(
+    tmp_path: Path, about: dict[str, Any], policy: str, code: int, words: str, named: bool
+) -> None:
+    """GitHub is asked for draft and labels, also where the event names the pull request: it says neither."""
+    scratch = Scratch(tmp_path / "repo", {**FILES, "thresholds.yaml": POLICY + policy})
+    head, github = scratch.commit(EDITED), MemoryGitHub()
+    github.state.open_pull(7, head, scratch.base, head_repository="eve/tunes", **about)
+    followed = {
+        "head_sha": head,
+        "head_branch": "topic",
+        "conclusion": "success",
+        "head_repository": {"full_name": "eve/tunes"},
+        "pull_requests": [{"number": 7, "base": {"ref": "main", "sha": scratch.base}}] if named else [],
+    }
+    payload = {"workflow_run": followed, "repository": {"default_branch": "main"}}
+    environ = environment(tmp_path / "look", "workflow_run", payload)
+    said: list[str] = []
+    shell = Shell(environ, said.append, said.append, SilentProgress(), now=lambda: "2026-01-01T00:00:00Z")
+    options = CiOptions(mode="publish", run_dir=tmp_path / "none")
+    with chdir(scratch.path):
+        ended = run_ci(options, Token("secret"), shell, Effects(lambda *_: github.session(), StubCheck()))
+    assert ended == code
+    assert any(words in line for line in said)
+    (check,) = github.state.checks.values()
+    assert (check.name, check.sha, check.conclusion) == ("ftgate", head, "failure" if code else None)
+    assert words in f"{check}"
+
+
+def test_a_training_without_a_token_is_shown_with_its_start_and_log(tmp_path: Path) -> None:
+    """Two jobs: the check run says since when, how long at most, and where the live log is."""
+    pushes = Pushes(tmp_path, modes=())
+    pushes.look("pull_request", pull_payload(pushes.scratch, pushes.first))
+    shown = f"{pushes.check(pushes.first)}"
+    assert "at 2026-01-01T00:00:00Z" in shown
+    assert "timeout-minutes" in shown
+    assert "/actions/runs/91)" in shown
