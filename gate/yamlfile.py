@@ -40,6 +40,7 @@ KeyPath = tuple[Key, ...]
 Version = Literal["1.1", "1.2"]
 
 _INT = re.compile(r"[-+]?[0-9]{1,300}|0o[0-7]{1,300}|0x[0-9a-fA-F]{1,300}")
+_TORN = re.compile("[\ud800-\udfff]")  # half of a pair, which escapes can write and no file can hold
 _FLOAT = re.compile(
     r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?"
     r"|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)"
@@ -244,6 +245,11 @@ def resolve(text: str, version: Version = "1.2") -> str | int | float | bool | N
     return text
 
 
+def _paired(text: str) -> str:
+    """JSON escapes a character beyond 16 bits as a pair, which YAML's reader leaves as two."""
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
+
+
 @dataclass(slots=True)
 class _Builder:
     """Nodes to plain data, counting every value so that aliases cannot multiply without end."""
@@ -263,7 +269,11 @@ class _Builder:
         if node.items is not None:
             return [self._value(item, (*keys, index)) for index, item in enumerate(node.items)]
         if node.pairs is None:
-            return node.scalar
+            if not isinstance(node.scalar, str):
+                return node.scalar
+            if _TORN.search(value := _paired(node.scalar)):
+                self._complain(node, keys, "holds half a character (a lone surrogate)", "leave it out")
+            return value
         return self._mapping(node.pairs, keys)
 
     def _mapping(self, pairs: list[tuple[_Node, _Node]], keys: KeyPath) -> dict[str, Any]:
@@ -271,6 +281,8 @@ class _Builder:
         for key, value in pairs:
             if not isinstance(key.scalar, str):
                 self._complain(key, keys, "a key must be a word", "put it in quotes if it is meant as a word")
+            elif _TORN.search(key.scalar):
+                self._complain(key, keys, "a key holds half a character (a lone surrogate)", "leave it out")
             elif key.scalar == "<<":
                 self._complain(key, (*keys, "<<"), "merge keys are not supported", "write the keys out")
             elif key.scalar in data:

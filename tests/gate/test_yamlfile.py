@@ -22,6 +22,9 @@ BAD = {
     "binary": (b"\x7fELF\0\0\1", "is a binary file"),
     "not UTF-8": (b"version: 1\nname: caf\xe9\n", "is not UTF-8 text"),
     "UTF-16": ("version: 1\n".encode("utf-16"), "is a binary file"),
+    "half a character": (b'a: "\\ud83d"\n', "half a character"),
+    "half a character in JSON's list": (b'{"a": ["x\\ude00y"]}', "half a character"),
+    "half a character in a key": (b'{"a\\ud83d": 1}', "half a character"),
     "control character": (b"a: \x07\n", "control character"),
     "broken": (b"a: [1,\n", "is not valid YAML"),
     "broken nesting": (b"a: b: c\n", "is not valid YAML"),
@@ -127,6 +130,13 @@ def test_quotes_make_words(tmp_path: Path) -> None:
     """Quoted scalars and block scalars stay text."""
     path = write(tmp_path, b"a: \"1\"\nb: 'no'\nc: |\n  1\n")
     assert load_yaml(path, version="1.1").data == {"a": "1", "b": "no", "c": "1\n"}
+
+
+def test_a_pair_of_jsons_escapes_is_one_character(tmp_path: Path) -> None:
+    """As `json.dumps` writes it; what comes out can be written to a file."""
+    file = tmp_path / "x.json"
+    file.write_bytes(b'{"name": "a\\ud83d\\ude80b"}')
+    assert load_yaml(file).data["name"] == "a\U0001f680b"
 
 
 def test_lines_and_digest(tmp_path: Path) -> None:
