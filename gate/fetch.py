@@ -7,6 +7,7 @@ become ours at this one border.
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -39,7 +40,7 @@ def fetch_dataset(name: str, revision: str | None, *, environ: Mapping[str, str]
 
 def _local(name: str, error: type[UsageError]) -> tuple[Path, None] | None:
     path = Path(name).expanduser()
-    if path.exists():
+    if os.path.exists(path):  # False where no file can have that name; Path.exists raises
         return path, None
     if path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
         raise error(f"there is nothing at {path}", hint="check the path")

@@ -13,7 +13,7 @@ from gate.errors import MeasurementError
 from gate.records import Request
 from gate.scoring.decoding import BURST, Decoder, prefill
 from gate.scoring.forward import Unsound, bare_model, wire
-from gate.scoring.rows import Entry, Rows, make_rows
+from gate.scoring.rows import Entry, Rows, make_rows, together
 from gate.scoring.stopping import Ask, read_ask
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 MOST_ROWS = {"cuda": 256, "cpu": 16}
 AT_ONCE = {"cuda": 32, "cpu": 8}  # prompts that are read together
 SHARE = 0.5  # of the GPU's free memory that the rows' keys and values may take
+READING = 0.2  # of it that those of prompts may take which are read together
+PLENTY = 1 << 40  # tokens, where memory is not asked
 # What a model's generation config may say without changing greedy decoding.
 HARMLESS = frozenset(
     ("bos_token_id", "eos_token_id", "pad_token_id", "transformers_version", "do_sample", "temperature",
@@ -69,13 +71,14 @@ class Generator:
         # Those that share a beginning are read together.
         order = sorted(range(len(texts)), key=lambda number: texts[number].prompt)
         entries = [Entry(n, len(texts[n].prompt), texts[n].ask.tokens) for n in order]
-        rows = make_rows(entries, self._rows(entries))
+        room = self._room()
+        rows = make_rows(entries, self._rows(entries, room))
         decoder = self._decoder(self.model, self.wiring, rows, self.packed)
         waiting = deque(entries)
         while waiting or rows.taken:
             enough = min(len(waiting), self._batch // 4, rows.count)
             if waiting and (not rows.taken or len(rows.free) >= enough):
-                self._fill(rows, decoder, waiting, texts)
+                self._fill(rows, decoder, waiting, texts, room)
             if rows.taken:
                 self._advance(rows, decoder, texts)
 
@@ -83,22 +86,29 @@ class Generator:
     def _batch(self) -> int:
         return AT_ONCE.get(self._kind, 8)
 
-    def _rows(self, entries: Sequence[Entry]) -> int:
+    def _rows(self, entries: Sequence[Entry], room: int) -> int:
         """As many rows as their keys and values fit beside the model."""
         most = self._most or MOST_ROWS.get(self._kind, 16)
+        width = max(entry.prompt for entry in entries) + 2 * max(entry.tokens for entry in entries)
+        return max(1, min(most, int(SHARE * room) // width))
+
+    def _room(self) -> int:
+        """Tokens whose keys and values fit into the GPU's free memory."""
         if self._kind != "cuda":
-            return most
+            return PLENTY
         config = self.model.config.get_text_config(decoder=True)
         heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
         size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-        width = max(entry.prompt for entry in entries) + 2 * max(entry.tokens for entry in entries)
-        row = 2 * config.num_hidden_layers * heads * size * width * self.model.dtype.itemsize
-        return max(1, min(most, int(SHARE * torch.cuda.mem_get_info()[0] / row)))
+        token = 2 * config.num_hidden_layers * heads * size * self.model.dtype.itemsize
+        return int(torch.cuda.mem_get_info()[0] // token)
 
-    def _fill(self, rows: Rows, decoder: Decoder, waiting: deque[Entry], texts: Sequence[Text]) -> None:
+    def _fill(
+        self, rows: Rows, decoder: Decoder, waiting: deque[Entry], texts: Sequence[Text], room: int
+    ) -> None:
         free = rows.free
         while free and waiting:
-            some = [waiting.popleft() for _ in range(min(len(free), len(waiting), self._batch))]
+            count = together(waiting, min(len(free), self._batch), int(READING * room))
+            some = [waiting.popleft() for _ in range(count)]
             if rows.column + max(entry.tokens for entry in some) > rows.width and (shift := rows.shift()):
                 decoder.move(shift)
                 rows.moved(shift)
@@ -125,12 +135,19 @@ class Generator:
 
     def _take(self, text: Text, tokens: Sequence[int], logits: Sequence[float]) -> bool:
         """Add new tokens up to the text's end; whether it has come."""
+        done = False
         for token, logit in zip(tokens, logits, strict=True):
             text.made.append(token)
             text.logits.append(logit)
-            if token in self._ends or len(text.made) == text.ask.tokens:
-                return True
-        return text.ask.ended(self._decode(text.made))
+            if done := token in self._ends or len(text.made) == text.ask.tokens:
+                break
+        if not text.ask.ended(self._decode(text.made)):
+            return done
+        # Tokens after the stop string would stay where decoding leaves it out (a special token).
+        while text.ask.ended(self._decode(text.made[:-1])):
+            text.made.pop()
+            text.logits.pop()
+        return True
 
 
 def not_finite() -> MeasurementError:

@@ -7,8 +7,9 @@ cache all rows move back together.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,3 +79,15 @@ def make_rows(entries: Sequence[Entry], most: int) -> Rows:
     count = min(most, len(entries))
     width = longest + tokens * (1 if count == len(entries) else 2)
     return Rows(count, -(-width // 8) * 8, longest, longest, longest + tokens)
+
+
+def together(waiting: Iterable[Entry], most: int, tokens: int) -> int:
+    """How many of the next prompts are read at once, one at least: `most` at most, and `tokens` in all when
+    each is padded to the longest."""
+    count = longest = 0
+    for entry in islice(waiting, most):
+        longest = max(longest, entry.prompt)
+        if count and (count + 1) * longest > tokens:
+            break
+        count += 1
+    return count

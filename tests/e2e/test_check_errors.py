@@ -63,6 +63,7 @@ FORMS: dict[str, tuple[bytes | str | None, str]] = {
     "20,000 deep": ("[" * 20_000, "nested more than 50 levels"),
     "an alias bomb": (BOMB, "aliases expanded"),
     "duplicate keys": ("seed: 1\nseed: 2\n", ":2: seed: is written twice, first in line 1 (keep one)"),
+    "half a character": ('a: b\nc: "\\ud83d"\n', ":2: c: holds half a character"),
     "code": ("a: !!python/object/apply:os.mkdir [pwned]\n", ":1: tags such as"),
     "a list": ("- 1\n", ", got a list"),
 }
@@ -86,6 +87,25 @@ def test_a_file_that_is_no_yaml_is_named_config_and_policy_alike(repository, ref
         told = next(line for line in said.splitlines() if line.startswith(f"error: {name}"))
         assert words in told
     assert not (repository.path / "pwned").exists()
+
+
+NO_FILE = {
+    "NUL": "da\0ta",
+    "300 bytes": "x" * 300,
+    "nobody": "~nobody-here/x",
+    "NUL at home": "~a\0b",
+}
+
+
+@pytest.mark.parametrize("name", NO_FILE)
+@pytest.mark.parametrize("key", ["dataset_name", "model_name_or_path"])
+def test_a_name_that_no_file_can_have_is_no_file(repository, refused, key: str, name: str) -> None:
+    """Said at the key's line, for data and base model alike; JSON is YAML."""
+    config = {"model_name_or_path": "base", "dataset_name": "data/train", key: NO_FILE[name]}
+    repository.write("names.json", json.dumps(config, indent=0))
+    line = 2 + list(config).index(key)
+    said = refused("check", "names.json", "--run-dir", "names-run")
+    assert f"error: names.json:{line}: {key}: " in said or "is neither a folder nor a hub name" in said
 
 
 # ── Values ───────────────────────────────────────────────────────────────────────────────────────

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -151,3 +152,14 @@ def test_a_link_out_of_the_base_ref_is_left_out(tmp_path: Path) -> None:
     scratch.base = scratch.commit()
     git(scratch.path, "checkout", "-q", "-B", "topic")
     assert judged(scratch, scratch.commit({LORA: CONFIG + "seed: 1\n"})).code == 0
+
+
+@pytest.mark.parametrize("key", ["model_name_or_path", "dataset_name", "output_dir"])
+@pytest.mark.parametrize("name", ["da\0ta", "~a\0b", "x" * 300, "~nobody-here/x", "a" * 5000, "half\ud83d"])
+def test_a_name_that_no_file_can_have_ends_no_run(tmp_path: Path, key: str, name: str) -> None:
+    """The config that names it is found and answered for like any other; it never takes the run down."""
+    scratch = Scratch(tmp_path / "repo")
+    config = {"model_name_or_path": "base", "dataset_name": "data/train", "output_dir": "out", key: name}
+    ended = judged(scratch, scratch.commit({NEW: json.dumps(config)}))
+    assert ended.reasons == {NEW: "added"}
+    assert ended.code == 2 if name.endswith("\ud83d") else ended.code in (0, 1, 2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import random
 from importlib.resources import files
@@ -79,6 +80,31 @@ def test_a_text_ends_at_the_models_end_token(harness: HarnessModel) -> None:
     generator = Generator(harness.model, harness.tok_decode, ends)
     text = generate(generator, harness, [request])[0]
     assert text == harness.tok_decode(made[: made.index(made[2]) + 1])
+
+
+@pytest.mark.parametrize("until", [[], [" store and bought", " and"]])
+def test_nothing_after_a_stop_string_counts(harness: HarnessModel, until: list[str]) -> None:
+    """A stop string that decoding leaves out, the tokenizer's end token, where the generation config names
+    another; and one that lies within a longer one: as lm-eval's model stops when asked alone."""
+    model = copy.deepcopy(harness.model)
+    model.generation_config.eos_token_id = None
+    end, often = harness.eot_token_id, harness.tok_encode(" a")[-1]
+
+    def swapped(module: Any, given: Any, logits: torch.Tensor) -> torch.Tensor:
+        places = list(range(logits.shape[-1]))
+        places[end], places[often] = often, end
+        return logits[..., places]
+
+    if not until:
+        model.get_output_embeddings().register_forward_hook(swapped)
+    alone = HarnessModel(pretrained=model, tokenizer=harness.tokenizer, backend="causal", batch_size=1)
+    requests = [
+        Request("generate_until", context, generation=json.dumps({"until": until, "max_gen_toks": 9 + more}))
+        for more, context in enumerate(("Anna went to the", "The old man said that", "In the morning she"))
+    ]
+    theirs = [each.text for each in answer(alone, requests, "cpu")]
+    generator = Generator(model, lambda tokens: str(harness.tokenizer.decode(tokens)), end_tokens(model))
+    assert generate(generator, alone, requests) == theirs
 
 
 def test_what_is_not_greedy_is_left(harness: HarnessModel) -> None:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gate.scoring.decoding import shared_prefix
-from gate.scoring.rows import Entry, make_rows
+from gate.scoring.rows import Entry, make_rows, together
 
 ENTRIES = st.lists(st.tuples(st.integers(1, 40), st.integers(1, 20)), min_size=1, max_size=30)
 
@@ -63,3 +63,20 @@ def test_a_row_is_taken_once_and_nothing_goes_beyond_the_columns() -> None:
 def test_what_prompts_share_leaves_each_a_token(prompts: list[list[int]], shared: int) -> None:
     """The last token of every prompt is computed for itself: the first new one follows from it."""
     assert shared_prefix(prompts) == shared
+
+
+@pytest.mark.parametrize(
+    ("prompts", "most", "tokens", "count"),
+    [
+        ((5, 5, 5), 8, 100, 3),
+        ((5, 5, 5), 2, 100, 2),
+        ((5, 5, 20), 8, 30, 2),
+        ((90,), 8, 30, 1),
+        ((9, 9), 8, 17, 1),
+    ],
+)
+def test_prompts_are_read_together_as_memory_allows(
+    prompts: tuple[int, ...], most: int, tokens: int, count: int
+) -> None:
+    """Padded to the longest of them; one is read whatever its length."""
+    assert together([Entry(n, prompt, 1) for n, prompt in enumerate(prompts)], most, tokens) == count
