@@ -22,6 +22,10 @@ ROOT = Path(__file__).parents[1]
 WHERE = "acme/tunes"
 SHA = "c" * 40
 STAND_IN = """#!/bin/bash
+if [ "$2" = --needed ]; then
+  printf 'measures=%s\\n' "${STAND_IN_MEASURES:-yes}" >> "$GITHUB_OUTPUT"
+  exit "${STAND_IN_NEEDED:-0}"
+fi
 printf '%s\\n' "$@" > "$RUNNER_TEMP/arguments"
 env -0 > "$RUNNER_TEMP/environment"
 printf 'outcome=fail\\nrun-dir=%s\\nreport-path=r\\nverdict-path=v\\n' "$RUNNER_TEMP/x" >> "$GITHUB_OUTPUT"
@@ -143,18 +147,6 @@ def test_a_token_of_ones_own(act: Act) -> None:
     assert "ghs_mine" not in "".join(seen(act(token="ghs_mine", mode="judge"))[1].values())
 
 
-@pytest.mark.parametrize(("mode", "app", "given"), [
-    ("publish", "our-gate", True),
-    ("publish", "", False),
-    ("check", "our-gate", False),
-    ("judge", "our-gate", False),
-])  # fmt: skip
-def test_the_announcers_token_goes_beside_an_apps_alone(mode: str, app: str, given: bool, act: Act) -> None:
-    """The job's own token closes what it announced, and reaches nothing but the step that publishes."""
-    job = act(mode=mode, app=app, token="ghs_app")
-    assert seen(job)[1]["FTGATE_ANNOUNCER_TOKEN"] == (job.token if given else "")
-
-
 @pytest.mark.parametrize("code", [0, 1, 2, 3, 4])
 def test_the_job_is_red_exactly_when_the_command_is_and_the_outputs_are_there(code: int, act: Act) -> None:
     """Every exit code but 0 fails the step; outputs are set, later steps can run, annotations are seen."""
@@ -192,21 +184,79 @@ fi
 """
 
 
-def test_pip_installs_the_actions_own_commit_without_looking_at_the_checkout(
-    act: Act, tmp_path: Path
-) -> None:
-    """Every Python runs isolated (-I); the package is the action's own folder, extras are separate words."""
+@pytest.fixture
+def installed(act: Act, tmp_path: Path) -> Callable[..., tuple[JobRun, list[str]]]:
+    """The action with `install: pip` and a stand-in for Python: the job, and what that Python was asked."""
     bins = tmp_path / "python"
     bins.mkdir()
     (bins / "python3").write_text(PYTHON)
     (bins / "python3").chmod(0o755)
-    image = {"PATH": os.pathsep.join([str(bins), str(tmp_path / "bin"), "/usr/bin", "/bin"])}
-    job = act(install="pip", extras="wandb deepspeed==0.17", image=image)
-    calls = (job.home / "python.log").read_text().splitlines()
+    path = os.pathsep.join([str(bins), str(tmp_path / "bin"), "/usr/bin", "/bin"])
+
+    def run(image: dict[str, str] | None = None, **inputs: str) -> tuple[JobRun, list[str]]:
+        job = act(install="pip", image={"PATH": path, **(image or {})}, **inputs)
+        calls = (job.home / "python.log").read_text().splitlines()
+        assert all(call.startswith("-I ") for call in calls)
+        return job, [call.partition(" --constraint ")[2] for call in calls if " pip " in call]
+
+    return run
+
+
+SMALL = [f"{ROOT}/constraints.txt --requirement {ROOT}/scripts/small.txt"]
+SMALL += [f"{ROOT}/constraints.txt --no-deps {ROOT}"]
+
+
+def test_pip_installs_the_actions_own_commit_without_looking_at_the_checkout(
+    installed: Callable[..., tuple[JobRun, list[str]]],
+) -> None:
+    """Every Python runs isolated (-I); the package is the action's own folder, extras are separate words."""
+    job, asked = installed(extras="wandb deepspeed==0.17")
     assert job.result == "success"
-    assert all(call.startswith("-I ") for call in calls)
-    assert calls[-1].endswith(f"--constraint {ROOT}/constraints.txt {ROOT} wandb deepspeed==0.17")
+    assert asked == [*SMALL, f"{ROOT}/constraints.txt {ROOT} wandb deepspeed==0.17"]
     assert seen(job)[0][0] == "ci"
+
+
+@pytest.mark.parametrize(
+    ("image", "inputs", "whole"),
+    [
+        ({}, {}, True),
+        ({"STAND_IN_MEASURES": "no"}, {}, False),
+        ({"STAND_IN_MEASURES": "no"}, {"mode": "judge"}, False),
+        ({}, {"mode": "publish"}, False),
+        ({"STAND_IN_MEASURES": "", "STAND_IN_NEEDED": "2"}, {}, True),
+    ],
+)
+def test_what_trains_is_installed_only_where_something_is_to_be_trained(
+    image: dict[str, str],
+    inputs: dict[str, str],
+    whole: bool,
+    installed: Callable[..., tuple[JobRun, list[str]]],
+) -> None:
+    """Where nothing changed, and to publish, a few small packages; in doubt, all. The command runs anyhow."""
+    job, asked = installed(image, **inputs)
+    assert job.result == "success"
+    assert asked == [*SMALL, *([f"{ROOT}/constraints.txt {ROOT}"] if whole else [])]
+    assert f"--mode={inputs.get('mode', 'check')}" in seen(job)[0]
+
+
+def test_a_job_installs_once(tmp_path: Path) -> None:
+    """What an earlier step installed is left; the whole comes after the small, not in its stead."""
+    (tmp_path / "ftgate").write_text(STAND_IN)
+    (tmp_path / "python3").write_text(PYTHON)
+    for name in ("ftgate", "python3"):
+        (tmp_path / name).chmod(0o755)
+    environ = {
+        "PATH": f"{tmp_path}:/usr/bin:/bin",
+        "HOME": str(tmp_path),
+        "FTGATE_PYTHON": str(tmp_path / "python3"),
+        "FTGATE_VENV": str(tmp_path / "venv"),
+        "FTGATE_EXTRAS": "",
+    }
+    counts = []
+    for what in ("small", "small", "whole", "whole", "small"):
+        subprocess.run([ROOT / "scripts/install.sh", what], env=environ, check=True)
+        counts.append((tmp_path / "python.log").read_text().count(" pip "))
+    assert counts == [2, 2, 3, 3, 3]
 
 
 def test_a_planted_module_is_not_imported(tmp_path: Path) -> None:

@@ -9,21 +9,24 @@ from __future__ import annotations
 
 import os
 import tempfile
+import time
 from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
 
 from gate.changes import dependencies, depends, texts_of
 from gate.ci.activity import NONE_CHANGED, concluded, find_activity, find_wait
-from gate.ci.check import CiSetting, find_block, read_config
+from gate.ci.check import CiSetting, digest_inputs, failed, find_block, folder_name, read_config
 from gate.ci.names import may_be_path
+from gate.ci.needed import settled
 from gate.ci.plan import CiOptions, CiPlan, make_plan, posting_of
 from gate.ci.record import begin, write_ci, write_posting
 from gate.ci.watch import Watch
-from gate.errors import ConfigErrors, UsageError
+from gate.errors import ConfigErrors, MeasurementError, UsageError
 from gate.github.api import GitHub
 from gate.github.events import Runner
-from gate.records import ChangedConfig, CiRun
+from gate.records import ChangedConfig, CiRun, ConfigRun
+from gate.report.text import one_line
 from gate.repository import Repository
 from gate.shell import Shell
 from gate.yamlfile import load_yaml
@@ -68,6 +71,50 @@ def announced(
             return taken_over(run, plan, plan.setting, options, watch) or waiting
     except UsageError:
         return waiting
+
+
+def being_measured(run: CiRun, options: CiOptions, runner: Runner, github: GitHub, shell: Shell) -> CiRun:
+    """The run while its judge measures, pending: each config's check run says since when.
+
+    Before the judge opens anything that was handed over, in the step before it, which alone has a token.
+    """
+    waiting = replace(run, outcome="undecided", message="trained; being measured")
+    try:
+        with tempfile.TemporaryDirectory(prefix="ftgate-", dir=runner.temporary) as room:
+            plan = make_plan(run.event, options, Repository(Path()), Path(room))
+            setting, url = plan.setting, runner.run_url(run.event)
+            if setting is not None and settled(run, plan) is None:
+                about = (github, None, run.event, setting, shell, url, time.sleep)
+                watch = Watch(*about, measures=False, trained=True)
+                watch.inputs = {each.path: digest_inputs(each, setting) for each in plan.changes.changed}
+                watch.show()
+    except UsageError as error:
+        shell.warn(one_line(error.message, 1_000))  # the judge's step says it, too
+    return waiting
+
+
+def broken_off(run: CiRun, options: CiOptions, runner: Runner) -> CiRun:
+    """The run of a job that measures and left no result: each changed config could not be measured.
+
+    So no check run that the job began stays in progress.
+    """
+    error = MeasurementError("the job that measures left no result", hint="look at its log, and run it again")
+    ended = replace(run, outcome="error", exit_code=error.exit_code, error=error.message, hint=error.hint)
+    try:
+        with tempfile.TemporaryDirectory(prefix="ftgate-", dir=runner.temporary) as room:
+            plan = make_plan(run.event, options, Repository(Path()), Path(room))
+            setting = plan.setting
+            if setting is None or settled(run, plan) is not None:
+                return ended
+            blank = [
+                ConfigRun(each, "error", 3, folder_name(each.path), digest_inputs(each, setting))
+                for each in plan.changes.changed
+            ]
+            runs = [failed(each, error, setting, stage="measure") for each in blank]
+            write_posting(options.run_dir, posting_of(setting))
+            return concluded(replace(run, policy=plan.policy, deleted=plan.changes.deleted), runs)
+    except UsageError:
+        return ended
 
 
 def taken_over(

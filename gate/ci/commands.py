@@ -72,29 +72,29 @@ PLACE = click.Path(path_type=Path)
 @click.option(
     "--audit", is_flag=True, help="After an early verdict on what is merged score the rest too, and compare."
 )
+@click.option("--needed", is_flag=True, help="Only say whether anything is to be trained or measured.")
 @click.pass_context
-def ci(context: click.Context, /, train_timeout: float | None, **options: Any) -> None:
+def ci(context: click.Context, /, train_timeout: float | None, needed: bool, **options: Any) -> None:
     """In GitHub Actions: check every training config that the event changes, and tell GitHub.
 
     Reads the event of the workflow's run. Policy, tasks and base model come from the base ref. Works in
     the checkout of the head, with its whole history. The token is GITHUB_TOKEN, and no child gets it.
     """
     from gate.ci.secrets import withhold
-    from gate.github.token import take_announcer
 
     if options["mode"] == "train":
         from gate.ci.tokens import refuse_tokens
 
         refuse_tokens(os.environ, Path())  # not later: what was there at the start stays in /proc
-    announcer = take_announcer(os.environ)
     token = withhold()
+    from gate.ci.needed import say_needed
     from gate.ci.plan import CiOptions
     from gate.ci.run import run_ci
     from gate.shell import Shell
 
     seconds = None if train_timeout is None else train_timeout * 60.0
     asked, shell = CiOptions(train_timeout=seconds, **options), Shell.of_process(**context.obj)
-    context.exit(run_ci(asked, token, shell, announcer=announcer))
+    context.exit(say_needed(asked, shell) if needed else run_ci(asked, token, shell))
 
 
 @click.command()

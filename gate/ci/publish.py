@@ -83,7 +83,7 @@ def _post(
     from gate.report.override import TeamTemplate
     from gate.report.pull_request import render_pull_request
 
-    posting = _look_up(run, run_dir, github)
+    posting = _look_up(run, run_dir, github, asked=comment != "never")
     context = _context(run, posting, runner)
     template = TeamTemplate(posting.template_path, posting.template) if posting.template_path else None
     text = render_pull_request(run, views, context, template=template)
@@ -163,8 +163,12 @@ def config_at(path: str) -> TrainingConfig | None:
 # ── The previous push ────────────────────────────────────────────────────────────────────────────
 
 
-def _look_up(run: CiRun, run_dir: Path, github: GitHub) -> Posting:
-    """What the comment that stands says of the previous push; kept, so that a repeat says the same."""
+def _look_up(run: CiRun, run_dir: Path, github: GitHub, *, asked: bool) -> Posting:
+    """What the comment that stands says of the previous push; kept, so that a repeat says the same.
+
+    Whoever is not asked to comment may write under another login, and not see the comment: finding none,
+    it leaves the looking to who comments.
+    """
     posting = read_posting(run_dir)
     if posting.looked_up or not comments(run.event):
         return posting
@@ -175,7 +179,7 @@ def _look_up(run: CiRun, run_dir: Path, github: GitHub) -> Posting:
     if marked is not None and marked.numbers and not _is_own(run, marked.marker):
         previous = {each.config: dict(each.differences) for each in marked.numbers.configs}
         posting = replace(posting, previous=previous, spent=marked.numbers.device_seconds)
-    posting = replace(posting, looked_up=True)
+    posting = replace(posting, looked_up=asked or marked is not None)
     if run_dir.is_dir():  # an announcement has none
         write_posting(run_dir, posting)
     return posting

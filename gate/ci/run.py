@@ -11,13 +11,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from gate.ci.activity import NONE_CHANGED, concluded, find_activity, pending, worst
-from gate.ci.announce import announced
+from gate.ci.activity import concluded, pending, worst
+from gate.ci.announce import announced, being_measured, broken_off
 from gate.ci.check import Check, CiSetting, check_whole, run_config
+from gate.ci.needed import settled
 from gate.ci.plan import CiOptions, CiPlan, make_plan, posting_of
 from gate.ci.record import CI, begin, read_ci, write_ci, write_posting
 from gate.ci.remember import remember
-from gate.errors import FAIL, INFRASTRUCTURE, PASS, UNDECIDED, StoreError, UsageError, as_gate_error
+from gate.errors import FAIL, PASS, UNDECIDED, StoreError, UsageError, as_gate_error
 from gate.github.api import GitHub
 from gate.github.events import Runner, read_event, read_runner
 from gate.github.token import Token
@@ -67,24 +68,15 @@ def connect_client(event: Event, runner: Runner, token: Token, seconds: float | 
 
 
 CONNECTED = Effects(connect_client)
-NONE = Token("")
 
 
-def run_ci(
-    options: CiOptions,
-    token: Token,
-    shell: Shell,
-    effects: Effects = CONNECTED,
-    *,
-    announcer: Token = NONE,
-) -> int:
+def run_ci(options: CiOptions, token: Token, shell: Shell, effects: Effects = CONNECTED) -> int:
     """Run what the event asks for, leave it in `run_dir`, tell GitHub; the exit code of the worst config.
 
-    `announcer` is the announcing job's token where `token` is an App's own, see `close_announced`.
     Raises `UsageError` where there is no event to speak of, `StoreError` where the folder cannot be made.
     """
     if options.mode == "publish":
-        return publish_finished(options, token, announcer, shell, effects)
+        return publish_finished(options, token, shell, effects)
     options = replace(options, run_dir=options.run_dir.absolute(), handover=options.handover.absolute())
     begin(options.run_dir)
     runner, event = read_runner(shell.environ), read_event(shell.environ)
@@ -134,12 +126,11 @@ def tell(
     return PASS if run.exit_code == UNDECIDED and not options.fail_on_undecided else run.exit_code
 
 
-def publish_finished(
-    options: CiOptions, token: Token, announcer: Token, shell: Shell, effects: Effects
-) -> int:
+def publish_finished(options: CiOptions, token: Token, shell: Shell, effects: Effects) -> int:
     """`--mode publish`: post what the judge job left in `run_dir`, from the job that alone holds the token.
 
-    No folder at all is an announcement, see `announced`; a folder without a result is a judge that broke off.
+    No folder at all is an announcement, see `announced`, or with a handover beside it `being_measured`; a
+    folder without a result is a job that broke off.
     Where nothing was concluded the job is red, unless another run is to judge (a fork's `workflow_run`).
     Raises `UsageError` where the result is another commit's.
     """
@@ -149,21 +140,14 @@ def publish_finished(
     github = effects.connect(event, runner, token, None)
     event = find_pull(event, github)
     run = CiRun(event, "publish", created=shell.now(), trust=EDITABLE)
-    if not options.run_dir.exists():
-        run = announced(run, options, runner, github, shell, effects.wait)
-    elif not (options.run_dir / CI).is_file():
-        hint = "look at the judge job's log"
-        run = replace(
-            run, outcome="error", exit_code=INFRASTRUCTURE, error="the judge job left no result", hint=hint
-        )
+    if options.run_dir.exists():
+        left = (options.run_dir / CI).is_file()
+        run = left_by_judge(options.run_dir, event) if left else broken_off(run, options, runner)
+    elif options.handover.is_dir():
+        run = being_measured(run, options, runner, github, shell)
     else:
-        run = left_by_judge(options.run_dir, event)
+        run = announced(run, options, runner, github, shell, effects.wait)
     code = tell(run, options, runner, github, shell, effects)
-    if announcer and runner.app:
-        from gate.ci.closing import close_announced
-
-        actions = effects.connect(event, replace(runner, app=""), announcer, None)
-        close_announced(run, runner.app, actions, shell)
     waits = pending(run.outcome, run.exit_code) and event.kind != "workflow_run"
     return FAIL if waits else code
 
@@ -198,17 +182,9 @@ def measure(
     with tempfile.TemporaryDirectory(prefix="ftgate-", dir=runner.temporary) as room:
         plan = make_plan(run.event, options, Repository(Path()), Path(room))
         run = replace(run, policy=plan.policy, deleted=plan.changes.deleted)
-        activity = find_activity(run.event, plan.asked)
-        if activity.kind == "nothing":
-            return replace(run, message=activity.message)
-        if plan.error is not None and (plan.changes.changed or plan.setting):
-            raise plan.error
-        if not plan.changes.changed:
-            message = f"{NONE_CHANGED} ({plan.error.message})" if plan.error else NONE_CHANGED
-            return replace(run, message=message)
-        if activity.kind == "wait":
-            code = activity.exit_code
-            return replace(run, outcome="undecided", exit_code=code, message=activity.message)
+        ended = settled(run, plan)
+        if ended is not None:
+            return ended
         assert plan.setting is not None
         write_posting(options.run_dir, posting_of(plan.setting))
         return concluded(run, run_all(run, plan, plan.setting, options, runner, github, shell, effects))

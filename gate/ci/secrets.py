@@ -16,9 +16,7 @@ from collections.abc import MutableMapping
 from gate.github.token import Token, take_token
 
 PR_SET_DUMPABLE = 4
-_SECRET = re.compile(
-    r"ACTIONS_.*|FTGATE_ANNOUNCER_TOKEN|(?:GITHUB|GH|INPUT)_.*(?:TOKEN|PAT|SECRET|PASSWORD|KEY)|INPUT_TOKEN"
-)
+_SECRET = re.compile(r"ACTIONS_.*|(?:GITHUB|GH|INPUT)_.*(?:TOKEN|PAT|SECRET|PASSWORD|KEY)|INPUT_TOKEN")
 
 
 def withhold(environ: MutableMapping[str, str] = os.environ) -> Token:

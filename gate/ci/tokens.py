@@ -20,7 +20,6 @@ TOKENS = (
     "GITHUB_PAT",
     "ACTIONS_RUNTIME_TOKEN",
     "ACTIONS_ID_TOKEN_REQUEST_TOKEN",
-    "FTGATE_ANNOUNCER_TOKEN",
 )
 SECRET = re.compile(r"TOKEN|SECRET|PASSW|CREDENTIAL|API_?KEY|PRIVATE_?KEY")
 # What actions/checkout leaves behind unless it is told not to: a header, or a file of it to include.

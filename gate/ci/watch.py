@@ -57,6 +57,7 @@ class Watch:
     url: str
     wait: Callable[[float], None]
     measures: bool = True  # False: nothing is measured here, so what the store has helps nobody
+    trained: bool = False  # the training job has ended
     silent: float = SILENT  # seconds without a sign of life after which no run is waited for
     inputs: dict[str, str] = field(default_factory=dict)  # config -> digest
     seen: dict[str, tuple[Seen, ...]] = field(default_factory=dict)
@@ -116,11 +117,12 @@ class Watch:
         return CheckState(check_name(path), number, output, None, self.url)
 
     def _elsewhere(self) -> str:
-        """What can be said of a training in a job that has no token, before it begins."""
+        """What can be said of a job that has no token, before it begins: the one that trains, or measures."""
         log = f"[the run's live log]({self.url})" if self.url else "the run's live log"
+        what = "Trained. Measured since" if self.trained else "Handed to the training job at"
         return (
-            f"Handed to the training job at {self.shell.now()}; it may take as long as that job's "
-            f"`timeout-minutes` (360 as written). It has no token to show progress with: see {log}."
+            f"{what} {self.shell.now()}; it may take as long as that job's `timeout-minutes` (360 as "
+            f"written). It has no token to show progress with: see {log}."
         )
 
     # ── Older runs ───────────────────────────────────────────────────────────────────────────────

@@ -6,8 +6,6 @@ from collections.abc import Callable, MutableMapping
 from typing import NoReturn
 
 TOKEN_VARIABLES = ("GITHUB_TOKEN", "GH_TOKEN")
-ANNOUNCER = "FTGATE_ANNOUNCER_TOKEN"
-"""Beside an App's own token: the token of the job that announced under Actions' name."""
 
 
 class Token:
@@ -37,7 +35,3 @@ def take_token(environ: MutableMapping[str, str]) -> Token:
     found = [environ.pop(name, "") for name in TOKEN_VARIABLES]
     return Token(next(filter(None, found), "").strip())
 
-
-def take_announcer(environ: MutableMapping[str, str]) -> Token:
-    """The announcing job's token of `environ`, taken out of it likewise."""
-    return Token(environ.pop(ANNOUNCER, "").strip())

@@ -117,10 +117,12 @@ def test_the_judge_keeps_its_results_outside_the_checkout(form: Form, file: str)
 
 @pytest.mark.parametrize(("form", "file"), [("two-jobs", "ftgate.yml"), ("forks", "ftgate-judge.yml")])
 def test_only_the_publish_step_is_given_a_token(form: Form, file: str) -> None:
-    """The judge's measuring step is asked for `judge`, in which the action passes no token on."""
+    """The judge's measuring step is asked for `judge`, in which the action passes no token on; what says
+    since when it is measured runs before it."""
     steps = [step for step in written(form)[file]["jobs"]["judge"]["steps"] if step["uses"] == ACTION]
-    assert [step["with"]["mode"] for step in steps] == ["judge", "publish"]
-    assert "token" not in steps[0]["with"]
+    assert [step["with"]["mode"] for step in steps] == ["publish", "judge", "publish"]
+    assert "token" not in {**steps[0]["with"], **steps[1]["with"]}
+    assert "run-dir" not in steps[0]["with"]  # else it would not be an announcement
 
 
 def test_nothing_runs_on_pull_request_target() -> None:
@@ -146,9 +148,9 @@ def test_two_jobs_train_and_judge_whatever_has_no_verdict(outcome: str) -> None:
     measures = outcome not in ("pass", "fail")
     assert condition(jobs["train"]["if"], context, states) is measures
     steps = {step.get("id") or step["uses"].partition("@")[0]: step for step in jobs["judge"]["steps"]}
-    for name in ("judge", "actions/download-artifact"):
+    for name in ("judge", "handover"):
         assert condition(steps[name]["if"], context, states) is measures
-    published = next(step for step in jobs["judge"]["steps"] if step.get("with", {}).get("mode") == "publish")
+    published = steps["publish"]
     assert condition(published["if"], context, states)
     assert "continue-on-error" not in published
     assert jobs["judge"]["needs"] == ["look", "train"]
@@ -168,7 +170,11 @@ def test_a_plan_without_attestations_makes_no_pass_red(form: Form, file: str, jo
     may_fail = [step["uses"].partition("@")[0] for step in steps if step.get("continue-on-error")]
     assert "actions/attest-build-provenance" in may_fail
     assert not [
-        step for step in steps if step.get("continue-on-error") and "publish" in str(step.get("with"))
+        step
+        for step in steps
+        if step.get("continue-on-error")
+        and step.get("with", {}).get("mode") == "publish"
+        and "run-dir" in step["with"]
     ]
 
 
@@ -211,23 +217,91 @@ def test_the_job_that_looks_runs_nothing_of_the_pull_request() -> None:
     assert steps[1]["with"]["mode"] == "publish"
 
 
-def test_publishing_is_serialised_and_never_cancelled() -> None:
-    """One publishing job a pull request at a time, and a newer one waits."""
-    for form, file in (("two-jobs", "ftgate.yml"), ("forks", "ftgate-judge.yml")):
-        group = written(form)[file]["jobs"]["judge"]["concurrency"]
-        assert group["cancel-in-progress"] is False
-        assert group["group"].startswith("ftgate-publish-")
+COMMENTING = [
+    ("trusted", "ftgate.yml"),
+    ("two-jobs", "ftgate.yml"),
+    ("forks", "ftgate-judge.yml"),
+]
 
 
-def test_a_commit_that_nobody_approves_holds_up_none_after_it() -> None:
-    """A job that waits for approval holds its concurrency group: in form forks it is the commit's own."""
-    group = written("forks")["ftgate-judge.yml"]["jobs"]["judge"]["concurrency"]["group"]
-    run = {"head_repository": {"id": 2}, "head_branch": "topic", "head_sha": "a" * 40}
-    groups = {
-        filled(group, {"github": {"event": {"workflow_run": {**run, **changed}}}})
-        for changed in ({}, {"head_sha": "b" * 40}, {"head_branch": "other"}, {"head_repository": {"id": 3}})
+@pytest.mark.parametrize(("form", "file"), COMMENTING)
+def test_one_job_alone_comments_and_those_of_a_pull_request_take_turns(form: Form, file: str) -> None:
+    """No other job may write a comment or is asked to; nobody cuts it off, and it is red for nothing."""
+    jobs = written(form)[file]["jobs"]
+    held = jobs.pop("comment")
+    assert held["concurrency"]["cancel-in-progress"] is False
+    assert held["concurrency"]["group"].startswith("ftgate-publish-")
+    assert held["permissions"]["pull-requests"] == "write"
+    assert held["steps"][-1]["continue-on-error"] is True
+    assert "environment" not in held  # a job that waits to be approved holds its group
+    for name, job in jobs.items():
+        assert job["permissions"].get("pull-requests") in (None, "read"), name
+        publishing = [
+            step["with"]
+            for step in job["steps"]
+            if step.get("uses") == ACTION and step["with"].get("mode", "check") in ("check", "publish")
+        ]
+        assert all(each["comment"] == "never" for each in publishing), name
+
+
+def test_no_required_job_can_be_pushed_out_of_a_group() -> None:
+    """Of the jobs that wait in a group GitHub keeps the newest alone: the verdict's is in none."""
+    for form, file, job in (
+        ("trusted", "ftgate.yml", "verdict"),
+        ("two-jobs", "ftgate.yml", "judge"),
+        ("forks", "ftgate-judge.yml", "judge"),
+    ):
+        assert "concurrency" not in written(form)[file]["jobs"][job]
+
+
+@pytest.mark.parametrize("result", ["success", "failure", "skipped"])
+def test_the_comment_is_written_however_the_verdict_ended(result: str) -> None:
+    """Also where the job that measures died; not for a fork, whose token may not, nor for a run that a newer
+    push cancelled. In forks a judge that was skipped left no folder to read."""
+    for form, file in COMMENTING:
+        job = written(form)[file]["jobs"]["comment"]
+        pull = {"head": {"repo": {"full_name": "o/r"}}}
+        run = {"event": "pull_request", "conclusion": "success"}
+        event = {"pull_request": pull, "workflow_run": run}
+        github = {"event_name": "pull_request", "repository": "o/r", "event": event}
+        states = {"cancelled": lambda: False, "success": lambda: result == "success"}
+        assert condition(job["if"], {"github": github}, states), form
+        assert not condition(job["if"], {"github": github}, {**states, "cancelled": lambda: True}), form
+        outputs = {"artifact-id": "" if result == "failure" else "3"}
+        context = {"github": github, "needs": {"judge": {"result": result, "outputs": outputs}}}
+        folder = next(step for step in job["steps"] if "mkdir" in step.get("run", ""))
+        made = condition(folder.get("if"), context, {"success": lambda: True})
+        assert made is (form != "forks" or result != "skipped")
+
+
+def test_a_verdict_is_fetched_by_what_the_judge_says_of_it() -> None:
+    """In two jobs the training job, in the same run, may upload an artifact of any name before the judge."""
+    jobs = written("two-jobs")["ftgate.yml"]["jobs"]
+    (step,) = (each for each in jobs["comment"]["steps"] if "download" in each.get("uses", ""))
+    assert "name" not in step["with"]
+    output = jobs["judge"]["outputs"]["artifact-id"]
+    assert (
+        filled(step["with"]["artifact-ids"], {"needs": {"judge": {"outputs": {"artifact-id": "7"}}}}) == "7"
+    )
+    (upload,) = (each for each in jobs["judge"]["steps"] if each.get("id") == "results")
+    assert "upload-artifact" in upload["uses"]
+    assert filled(output, {"steps": {"results": {"outputs": {"artifact-id": "8"}}}}) == "8"
+
+
+@pytest.mark.parametrize(
+    ("outcome", "app", "asked"),
+    [("pass", "", False), ("pass", "1", True), ("undecided", "", True), ("", "", True)],
+)
+def test_nobody_is_asked_to_approve_where_no_config_changed(outcome: str, app: str, asked: bool) -> None:
+    """What announces says "pass" then; an App's required check needs the approval all the same."""
+    job = written("forks")["ftgate-judge.yml"]["jobs"]["judge"]
+    run = {"event": "pull_request", "conclusion": "success"}
+    context = {
+        "github": {"event": {"workflow_run": run}},
+        "needs": {"announce": {"outputs": {"outcome": outcome}}},
+        "vars": {"FTGATE_APP_ID": app},
     }
-    assert len(groups) == 4
+    assert condition(job["if"], context, {"success": lambda: True}) is asked
 
 
 @pytest.mark.parametrize(
@@ -242,8 +316,13 @@ def test_nothing_is_told_of_a_run_that_trained_nothing(conclusion: str, follows:
     that failed or took too long is."""
     for name, job in written("forks")["ftgate-judge.yml"]["jobs"].items():
         for event, expected in (("pull_request", follows), ("push", False)):
-            context = {"github": {"event": {"workflow_run": {"event": event, "conclusion": conclusion}}}}
-            assert condition(job["if"], context, {"success": lambda: True}) is expected, name
+            context = {
+                "github": {"event": {"workflow_run": {"event": event, "conclusion": conclusion}}},
+                "needs": {"announce": {"outputs": {"outcome": "undecided"}}},
+                "vars": {},
+            }
+            states = {"success": lambda: True, "cancelled": lambda: False}
+            assert condition(job["if"], context, states) is expected, name
 
 
 NO_FORKS = "A fork's code does not run on this machine"

@@ -111,9 +111,17 @@ def _hidden(path: Path) -> bool:
 
 
 def download(room: Room, given: Mapping[str, str]) -> dict[str, str]:
-    """actions/download-artifact: of this run, or of `run-id` with a token that may read Actions."""
-    _only(given, "name", "path", "run-id", "github-token")
+    """actions/download-artifact: of this run, or of `run-id` with a token that may read Actions.
+
+    By its id an artifact lies in a folder of its name, unless they are to be merged.
+    """
+    _only(given, "name", "artifact-ids", "merge-multiple", "path", "run-id", "github-token")
     held = room.artifacts
+    if "artifact-ids" in given:
+        name = list(held)[int(given["artifact-ids"]) - 1]
+        inside = Path() if given.get("merge-multiple") == "true" else Path(name)
+        shutil.copytree(held[name], room.workspace / given["path"] / inside, dirs_exist_ok=True)
+        return {"download-path": given["path"]}
     if "run-id" in given:
         who = room.tokens.get(given["github-token"])
         if who is None or who.permissions.get("actions") not in ("read", "write"):
