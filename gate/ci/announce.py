@@ -93,12 +93,15 @@ def being_measured(run: CiRun, options: CiOptions, runner: Runner, github: GitHu
     return waiting
 
 
-def broken_off(run: CiRun, options: CiOptions, runner: Runner) -> CiRun:
+def broken_off(run: CiRun, options: CiOptions, runner: Runner, shell: Shell) -> CiRun:
     """The run of a job that measures and left no result: each changed config could not be measured.
 
     So no check run that the job began stays in progress.
     """
-    error = MeasurementError("the job that measures left no result", hint="look at its log, and run it again")
+    error = MeasurementError(
+        "the job that measures left no result",
+        hint="it broke off, or was not approved: look at its log, and run it again",
+    )
     ended = replace(run, outcome="error", exit_code=error.exit_code, error=error.message, hint=error.hint)
     try:
         with tempfile.TemporaryDirectory(prefix="ftgate-", dir=runner.temporary) as room:
@@ -110,6 +113,7 @@ def broken_off(run: CiRun, options: CiOptions, runner: Runner) -> CiRun:
                 ConfigRun(each, "error", 3, folder_name(each.path), digest_inputs(each, setting))
                 for each in plan.changes.changed
             ]
+            shell.warn(f"{error.message}: {error.hint}")
             runs = [failed(each, error, setting, stage="measure") for each in blank]
             write_posting(options.run_dir, posting_of(setting))
             return concluded(replace(run, policy=plan.policy, deleted=plan.changes.deleted), runs)

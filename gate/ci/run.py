@@ -142,7 +142,7 @@ def publish_finished(options: CiOptions, token: Token, shell: Shell, effects: Ef
     run = CiRun(event, "publish", created=shell.now(), trust=EDITABLE)
     if options.run_dir.exists():
         left = (options.run_dir / CI).is_file()
-        run = left_by_judge(options.run_dir, event) if left else broken_off(run, options, runner)
+        run = left_by_judge(options.run_dir, event) if left else broken_off(run, options, runner, shell)
     elif options.handover.is_dir():
         run = being_measured(run, options, runner, github, shell)
     else:

@@ -57,13 +57,16 @@ class Place:
         stub = StubCheck({LORA: gain})
         return run_in(self.scratch, "pull_request", self.payload, stub=stub, folder=self.folder).code
 
-    def publish(self, token: str = "t", payload: object = None, **options: Any) -> tuple[int, list[str]]:
-        """`ftgate ci --mode publish`: its exit code and what it said."""
+    def publish(
+        self, token: str = "t", payload: object = None, who: str = "", **options: Any
+    ) -> tuple[int, list[str]]:
+        """`ftgate ci --mode publish`, by Actions or by the App `who`: its exit code and what it said."""
         said: list[str] = []
+        session = self.github.session(f"{who}[bot]", who) if who else self.github.session()
         environ = environment(self.folder, "pull_request", payload or self.payload)
         shell = Shell(environ, said.append, said.append, SilentProgress())
         asked = replace(CiOptions(mode="publish", run_dir=self.folder / "run"), **options)
-        effects = Effects(lambda *_: self.github.session(), StubCheck(), lambda _: None)
+        effects = Effects(lambda *_: session, StubCheck(), lambda _: None)
         with chdir(self.scratch.path):
             return run_ci(asked, Token(token), shell, effects), said
 
@@ -120,6 +123,54 @@ def test_before_anything_was_measured_the_check_is_pending(place: Place) -> None
     place.judge()
     place.publish()
     assert place.checks["ftgate"][0] == "success"
+
+
+def test_a_job_that_broke_off_leaves_nothing_in_progress(place: Place) -> None:
+    """Its machine died: whoever comments ends each config's check run, in its own words, and comments."""
+    place.publish()
+    assert {ended for ended, _ in place.checks.values()} == {None}
+    (place.folder / "run").mkdir()
+    code, said = place.publish()
+    assert code == 3
+    assert any("the job that measures left no result" in line for line in said)
+    assert {name: ended for name, (ended, _) in place.checks.items()} == {
+        f"ftgate: {LORA}": "failure",
+        "ftgate": "failure",
+    }
+    assert str(place.checks[f"ftgate: {LORA}"][1]).startswith("could not measure")
+    (body,) = place.bodies
+    assert "left no result" in body
+
+
+def test_while_it_is_measured_the_check_run_says_since_when(place: Place) -> None:
+    """Before the handover is opened: pending, red, no comment; the verdict then ends the same check run."""
+    place.publish()
+    handover = place.folder / "handover"
+    handover.mkdir(parents=True)
+    code, said = place.publish(handover=handover)
+    assert (code, place.bodies) == (1, [])
+    assert "trained; being measured" in said
+    (shown,) = (each for each in place.github.state.checks.values() if each.name != "ftgate")
+    assert (shown.status, shown.conclusion) == ("in_progress", None)
+    assert "Trained. Measured since 2" in str(shown.summary)
+    place.judge()
+    place.publish()
+    assert place.checks[f"ftgate: {LORA}"][0] == "success"
+
+
+def test_whoever_does_not_comment_leaves_what_changed_to_whoever_does(place: Place) -> None:
+    """An App posts the check runs, and sees no comment of its own: the job that comments looks itself."""
+    place.judge(0.3)
+    place.publish()
+    place.head = place.scratch.commit({LORA: CONFIG.replace("1.0e-3", "3.0e-3")})
+    place.github.state.push(7, place.head)
+    place.payload = pull_payload(place.scratch, place.head)
+    shutil.rmtree(place.folder / "run")
+    place.judge(0.2)
+    place.publish(comment="never", who="our-gate")
+    place.publish()
+    (body,) = place.bodies
+    assert "was +30.0" in body
 
 
 def test_a_result_that_contradicts_itself_is_not_published(place: Place) -> None:
