@@ -14,7 +14,7 @@ if [ ! -x "$FTGATE_VENV/bin/ftgate" ]; then
   "${pip[@]}" --no-deps "$root"
 fi
 if [ "$what" = whole ] && [ ! -e "$FTGATE_VENV/whole" ]; then
-  read -r -a extras <<< "$FTGATE_EXTRAS"
+  read -r -d '' -a extras <<< "$FTGATE_EXTRAS" || true # over several lines, too
   "${pip[@]}" "$root" "${extras[@]}"
   touch "$FTGATE_VENV/whole"
 fi

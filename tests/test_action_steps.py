@@ -103,7 +103,7 @@ def test_defaults_reach_the_command(act: Act) -> None:
         "--fail-on-undecided",
     ]
     assert environ["GITHUB_TOKEN"] == job.token
-    assert environ["PYTHONSAFEPATH"] == "1"
+    assert (environ["PYTHONSAFEPATH"], environ["PYTHONNOUSERSITE"]) == ("1", "1")
 
 
 def test_inputs_reach_the_command(act: Act) -> None:
@@ -210,7 +210,7 @@ def test_pip_installs_the_actions_own_commit_without_looking_at_the_checkout(
     installed: Callable[..., tuple[JobRun, list[str]]],
 ) -> None:
     """Every Python runs isolated (-I); the package is the action's own folder, extras are separate words."""
-    job, asked = installed(extras="wandb deepspeed==0.17")
+    job, asked = installed(extras="wandb\n deepspeed==0.17\n")
     assert job.result == "success"
     assert asked == [*SMALL, f"{ROOT}/constraints.txt {ROOT} wandb deepspeed==0.17"]
     assert seen(job)[0][0] == "ci"

@@ -31,7 +31,7 @@ from gate.repository import Repository
 from gate.shell import Shell
 from gate.yamlfile import load_yaml
 
-LONGEST_WAIT = 2 * 3600.0
+LONGEST_WAIT = 5 * 3600.0
 """Seconds that another run is waited for while GitHub says that it is on: its training has no token to show
 a sign of life with."""
 

@@ -37,6 +37,8 @@ class Target:
 def publish_run(place: Path, target: Target, token: Token, shell: Shell, effects: Effects = CONNECTED) -> int:
     """Post the run in `place`, a folder of `ftgate ci` or of one `ftgate check`; 0 if GitHub took it.
 
+    A person's token posts no check run, which only an App can: the comment alone is then all there can be.
+
     Raises `UsageError` where it is not known what to post or where, `GitHubError` where GitHub refuses.
     """
     if not token:
@@ -46,7 +48,13 @@ def publish_run(place: Path, target: Target, token: Token, shell: Shell, effects
     github = effects.connect(run.event, runner, token, None)
     run = replace(run, event=_addressed(run.event, github))
     receipt = finish(run, place, runner, github, shell, views=views, wait=effects.wait)
-    if receipt is None or not receipt.complete:
+    commented = receipt is not None and receipt.comment in ("posted", "unchanged", "superseded")
+    if receipt is not None and commented and all(each.forbidden for each in receipt.failures):
+        if not receipt.complete:
+            shell.warn(
+                "only the comment was posted: check runs are for the tokens of Actions and of GitHub Apps"
+            )
+    elif receipt is None or not receipt.complete:
         why = "; ".join(map(str, receipt.failures)) if receipt else "see above"
         raise GitHubError(f"not everything was published: {why}", hint="the same command again is safe")
     shell.say(receipt.url or f"published {len(receipt.checks)} check runs on {run.event.head_sha[:12]}")

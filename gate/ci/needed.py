@@ -8,6 +8,7 @@ from pathlib import Path
 
 from gate.ci.activity import NONE_CHANGED, find_activity
 from gate.ci.plan import CiOptions, CiPlan, make_plan
+from gate.ci.refs import at_tip
 from gate.errors import PASS
 from gate.github.commands import write_outputs
 from gate.github.events import read_event, read_runner
@@ -41,6 +42,7 @@ def say_needed(options: CiOptions, shell: Shell) -> int:
     """
     runner, event = read_runner(shell.environ), read_event(shell.environ)
     with tempfile.TemporaryDirectory(prefix="ftgate-", dir=runner.temporary) as room:
+        event = at_tip(event, Repository(Path()))
         plan = make_plan(event, options, Repository(Path()), Path(room))
         ended = settled(CiRun(event, options.mode), plan)
     said = "yes" if ended is None else "no"

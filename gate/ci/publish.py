@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +14,7 @@ from gate.ci.attach import check_name
 from gate.ci.proof import digest_verdicts, verdicts_of
 from gate.ci.record import Posting, read_posting, read_views, write_posting
 from gate.configs import load_config
-from gate.errors import ConfigErrors, GateError, GitHubError
+from gate.errors import ConfigErrors, GateError, GitHubError, StoreError
 from gate.github.api import Annotation, CheckOutput, Conclusion, GitHub
 from gate.github.checkruns import Check, ending, external_id
 from gate.github.commands import annotate, append_summary, command, write_outputs
@@ -55,19 +56,29 @@ def finish(
     from gate.report.text import one_line
 
     receipt = None
-    try:
+    with _warned(shell):
         views = read_views(run_dir, run) if views is None else views
         if github is not None:
             receipt = _post(run, run_dir, views, runner, github, comment, fail_on_undecided, wait)
             for failure in receipt.failures:
                 shell.warn(one_line(str(failure), 1_000))
+    with _warned(shell):
         if not again or receipt is None or not receipt.complete:
-            _tell_runner(run, run_dir, views, runner, receipt, shell)
+            _tell_runner(run, run_dir, views or {}, runner, receipt, shell)
         elif runner.outputs is not None:
             write_outputs(runner.outputs, outputs_of(run, run_dir))
+    return receipt
+
+
+@contextmanager
+def _warned(shell: Shell) -> Iterator[None]:
+    """What cannot be told is a warning."""
+    from gate.report.text import one_line
+
+    try:
+        yield
     except GateError as error:
         shell.warn(one_line(f"the result could not be published: {error.message}", 1_000))
-    return receipt
 
 
 def _post(
@@ -180,8 +191,9 @@ def _look_up(run: CiRun, run_dir: Path, github: GitHub, *, asked: bool) -> Posti
         previous = {each.config: dict(each.differences) for each in marked.numbers.configs}
         posting = replace(posting, previous=previous, spent=marked.numbers.device_seconds)
     posting = replace(posting, looked_up=asked or marked is not None)
-    if run_dir.is_dir():  # an announcement has none
-        write_posting(run_dir, posting)
+    with suppress(StoreError):  # a full disk: a repeat looks again
+        if run_dir.is_dir():  # an announcement has none
+            write_posting(run_dir, posting)
     return posting
 
 

@@ -58,6 +58,21 @@ def find_refs(event: Event, repository: Repository, room: Path) -> Refs:
     return Refs(head, base, since, head_files, base_files, changed, trees[1], trees[0])
 
 
+def at_tip(event: Event, repository: Repository) -> Event:
+    """The event with its base ref as it is now, where the clone has it: what an event says of it is as old as
+    the pull request, or as what is run again, and a waiver that landed since is meant for both.
+
+    Only forward: a clone whose branch does not hold the event's commit is left out.
+    """
+    tip = f"refs/remotes/origin/{event.base_ref}"
+    if event.kind not in ("pull_request", "workflow_run") or not event.base_ref:
+        return event
+    if not (repository.holds(tip) and repository.holds(event.base_sha)):
+        return event
+    known, now = repository.commit(event.base_sha), repository.commit(tip)
+    return replace(event, base_sha=now) if repository.merge_base(known, now) == known else event
+
+
 def _is_yaml(file: TreeFile) -> bool:
     return file.mode not in (LINK, MODULE) and file.path.lower().endswith((".yaml", ".yml"))
 

@@ -17,6 +17,7 @@ from gate.ci.check import Check, CiSetting, check_whole, run_config
 from gate.ci.needed import settled
 from gate.ci.plan import CiOptions, CiPlan, make_plan, posting_of
 from gate.ci.record import CI, begin, read_ci, write_ci, write_posting
+from gate.ci.refs import at_tip, printable
 from gate.ci.remember import remember
 from gate.errors import FAIL, PASS, UNDECIDED, StoreError, UsageError, as_gate_error
 from gate.github.api import GitHub
@@ -85,15 +86,19 @@ def run_ci(options: CiOptions, token: Token, shell: Shell, effects: Effects = CO
     hasty = effects.connect(event, runner, token, PROGRESS_SECONDS) if publishes else None
     run = CiRun(event, options.mode, created=shell.now(), trust=f"{TRUST[options.mode]} {EDITABLE}")
     try:
-        run = replace(run, event=find_pull(event, github))
+        run = replace(run, event=at_tip(find_pull(event, github), Repository(Path())))
         with stopped(runner):
             run = measure(run, options, runner, (github, hasty), shell, effects)
     except (Exception, KeyboardInterrupt) as error:
         known = as_gate_error(error)
-        run = replace(run, outcome="error", exit_code=known.exit_code, error=known.message, hint=known.hint)
+        said = printable(known.message), printable(known.hint)
+        run = replace(run, outcome="error", exit_code=known.exit_code, error=said[0], hint=said[1])
         if shell.environ.get("FTGATE_DEBUG", "0") not in ("", "0"):
             traceback.print_exception(error)
-    write_ci(options.run_dir, run)
+    try:
+        write_ci(options.run_dir, run)
+    except StoreError as error:  # a full disk: what is told needs no file
+        shell.warn(error.message)
     remember(run, options.run_dir, options.history, shell)
     return tell(run, options, runner, github, shell, effects)
 
@@ -138,7 +143,7 @@ def publish_finished(options: CiOptions, token: Token, shell: Shell, effects: Ef
     if not token:
         raise UsageError("there is no token to publish with", hint="give the step GITHUB_TOKEN in its `env`")
     github = effects.connect(event, runner, token, None)
-    event = find_pull(event, github)
+    event = at_tip(find_pull(event, github), Repository(Path()))
     run = CiRun(event, "publish", created=shell.now(), trust=EDITABLE)
     if options.run_dir.exists():
         left = (options.run_dir / CI).is_file()

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gate.ci.check import CiSetting, digest_inputs, failed, find_block, folder_name, options_for, read_config
-from gate.ci.handover import write_handover
+from gate.ci.handover import Limits, write_handover
 from gate.ci.tokens import readable_secrets, refuse_tokens
 from gate.errors import FAIL, GateError, Interrupted, UsageError
 from gate.records import ChangedConfig, ConfigRun
@@ -37,6 +37,11 @@ def train_configs(
     refuse_tokens(shell.environ, Path())
     if handover.is_dir() and any(handover.iterdir()):
         raise UsageError(f"{handover} is not empty", hint="name a new folder with --handover")
+    if len(changes) > Limits().models:
+        raise UsageError(
+            f"{len(changes)} training configs changed, and a handover holds {Limits().models} models",
+            hint="change fewer in one pull request, or name some with --configs",
+        )
     for name in readable_secrets(shell.environ):
         shell.warn(f"what is trained can read {name}: a pull request's code runs in this job")
     return tuple(_train_one(change, setting, shell, handover, head) for change in changes)

@@ -80,6 +80,7 @@ class Unposted:
     what: str
     why: str
     hint: str = ""
+    forbidden: bool = False  # to this token, however often it tries
 
     def __str__(self) -> str:
         return f"{self.what} could not be posted: {self.why}" + (f" ({self.hint})" if self.hint else "")
@@ -173,7 +174,8 @@ class _Publisher:
         return Receipt(comment, self._text, url, tuple(self._checks), tuple(self._failures), self._note)
 
     def failed(self, what: str, error: GitHubError, hint: str) -> None:
-        self._failures.append(Unposted(what, error.message, error.hint or hint))
+        forbidden = isinstance(error, Forbidden)
+        self._failures.append(Unposted(what, error.message, error.hint or hint, forbidden))
 
     def put_checks(self, checks: Sequence[Check]) -> None:
         """All check runs, the aggregate last; those after a refusal for lack of permission are not tried."""

@@ -34,4 +34,3 @@ def take_token(environ: MutableMapping[str, str]) -> Token:
     """The token of `environ`, taken out of it, so that no child that is given `environ` gets the token."""
     found = [environ.pop(name, "") for name in TOKEN_VARIABLES]
     return Token(next(filter(None, found), "").strip())
-

@@ -138,6 +138,8 @@ def write_workflows(folder: Path, wishes: Wishes) -> Written:
                 container=bool(wishes.container) and not wishes.hosted,
                 lives_on=not wishes.container and not wishes.fresh,
                 may_share=wishes.may_share,
+                no_gpu=wishes.hosted,
+                private=wishes.private,
             ),
         ]
     )
@@ -201,11 +203,13 @@ def _check(wishes: Wishes) -> None:
     _check_judge(wishes)
     if wishes.container:
         _check_container(wishes)
-    if wishes.chosen == "forks" and not wishes.fresh:
-        raise UsageError(
-            f"form forks: anybody's code would run, and stay, on {', '.join(wishes.runs_on)}",
-            hint="use runners that serve one job and are thrown away, and say so with --ephemeral",
-        )
+    for labels in (wishes.runs_on, wishes.judge_on or wishes.runs_on):
+        if wishes.chosen == "forks" and not (wishes.ephemeral or _hosted(labels)):
+            raise UsageError(
+                f"form forks: anybody's code would run, and stay, on {', '.join(labels)}: a fork's own "
+                "workflow may name any label",
+                hint="use runners that serve one job and are thrown away, and say so with --ephemeral",
+            )
 
 
 def _check_judge(wishes: Wishes) -> None:

@@ -8,7 +8,7 @@ RULESET = "Settings > Rules > Rulesets > New branch ruleset, for the default bra
 CHECK = {
     "trusted": "`ftgate verdict` (source: GitHub Actions)",
     "two-jobs": "`ftgate verdict` (source: GitHub Actions)",
-    "forks": "`ftgate` (source: your App if you have one, else GitHub Actions)",
+    "forks": "`ftgate` (source: your App)",
 }
 COMMIT = "commit these files and thresholds.yaml to the default branch: what is there judges pull requests"
 OWNERS = (
@@ -21,16 +21,23 @@ REQUIRED_WORKFLOW = (
 )
 APPROVAL = (
     "public repository: Settings > Actions > General > require approval for all external contributors. "
-    "A fork can edit the workflow: which machine its code runs on, and the step that refuses forks"
+    "A fork can edit the workflow: which machine its code runs on, and a step that refuses forks"
 )
 ENVIRONMENT = (
-    "Settings > Environments > New environment `ftgate-judge` with required reviewers, for the default "
-    "branch only. A reviewer lets one commit be measured"
+    "Settings > Environments > New environment `ftgate-judge` with required reviewers (a public repository, "
+    "or GitHub Enterprise), for the default branch only, and in it the variable FTGATE_REVIEWED: yes. A "
+    "reviewer lets one commit be measured"
 )
 APP = (
-    "better: a GitHub App of your own (permissions: checks and pull requests, write), its id in the variable "
-    "FTGATE_APP_ID, its key in that environment's secret FTGATE_APP_KEY; bind the required check to it"
+    "a GitHub App of your own (permissions: checks, write; pull requests, read), its id in the variable "
+    "FTGATE_APP_ID, its key in that environment's secret FTGATE_APP_KEY; bind the required check to it: "
+    "without one a fork's own workflow may have a job called `ftgate`, whose check is then as good"
 )
+NO_GPU = (
+    "GitHub's own machines have no GPU, and train nothing large: --runs-on LABEL names another, in new "
+    "workflows"
+)
+PRIVATE = "a private repository: `ftgate train` may not read it unless you add --private, in new workflows"
 SCHEDULE = (
     "nothing for the schedule: it starts on Mondays; by hand: Actions > ftgate schedule. To keep its "
     "verdicts and audits, add the job `remember` of docs/github.md of ftgate"
@@ -55,19 +62,30 @@ TAG = "a tag can be moved: write the full commit behind `uses:` of ftgate"
 
 
 def what_to_click(
-    form: str, *, tag: bool, schedule: bool, container: bool, lives_on: bool, may_share: bool = False
+    form: str,
+    *,
+    tag: bool,
+    schedule: bool,
+    container: bool,
+    lives_on: bool,
+    may_share: bool = False,
+    no_gpu: bool = False,
+    private: bool = False,
 ) -> tuple[str, ...]:
     """The steps that no file can take, as lines of text, for a form of workflows.
 
     `container`: the training is in one, on a machine of your own; `lives_on`: it is in none, on a machine
-    that is not thrown away; `may_share`: only labels keep the judge off the machine that trains.
+    that is not thrown away; `may_share`: only labels keep the judge off the machine that trains; `no_gpu`:
+    the training is on GitHub's own machine; `private`: it was said that the repository is.
     """
     steps = [COMMIT, f"{RULESET}: require the status check {CHECK[form]}", OWNERS]
     steps += [ENVIRONMENT, APP] if form == "forks" else [REQUIRED_WORKFLOW]
-    steps += [] if form == "forks" else [APPROVAL]
+    steps += [APPROVAL]
     steps += [MAY_SHARE] if may_share else []
     steps += [CONTAINER] if container else []
     steps += [LIVES_ON.format(flags=BETTER[form])] if lives_on else []
+    steps += [NO_GPU] if no_gpu else []
+    steps += [] if private or form == "trusted" else [PRIVATE]
     steps += [SCHEDULE] if schedule else []
     steps += [TAG] if tag else []
     lines = ["what is left to click:"]

@@ -148,6 +148,7 @@ def world(
             action=ACTION,
             environ=image,
             homes={"verdict": home, "judge": home},
+            variables={"FTGATE_REVIEWED": "yes"},
         )
         found = World(made.path, server, runner, settings)
         for words in (
@@ -409,11 +410,13 @@ def test_a_forks_draft_is_red_and_nobody_is_asked_to_approve(world: World) -> No
 
 def test_with_an_app_the_check_is_the_apps(world: World, fork: dict[str, Any]) -> None:
     """Where FTGATE_APP_ID is set the check run is the App's, which no pull request's workflow can post."""
-    world.runner.variables, world.runner.secrets = {"FTGATE_APP_ID": "1"}, {"FTGATE_APP_KEY": "key"}
+    before = world.runner.variables
+    world.runner.variables = {**before, "FTGATE_APP_ID": "1"}
+    world.runner.secrets = {"FTGATE_APP_KEY": "key"}
     try:
         job = world.run("forks", fork["ended"], file=1).jobs["judge"]
     finally:
-        world.runner.variables, world.runner.secrets = {}, {}
+        world.runner.variables, world.runner.secrets = before, {}
     assert job.result == "success", job.log
     checks = [each for each in world.server.state.checks.values() if each.sha == fork["head"]]
     posted = {each.name: each.conclusion for each in checks if each.app == "our-gate"}
@@ -455,8 +458,9 @@ def test_two_jobs_measure_what_was_trained_elsewhere(world: World, hostile: dict
     train, judge = hostile["run"].jobs["train"], hostile["judge"]
     assert train.result == "success", train.log
     assert train.token not in str(train.steps[1].inner[-1].environ)
-    assert judge.result == "failure"
+    assert judge.result == hostile["run"].jobs["verdict"].result == "failure"
     assert "exit code 1." in judge.log
+    assert "fail: the comment" in hostile["run"].jobs["verdict"].log
     assert world.checks(hostile["head"])["ftgate"] == ("completed", "failure")
     assert hostile["head"] in hostile["comment"]
 
@@ -498,7 +502,7 @@ def test_in_two_jobs_a_readme_commit_takes_the_verdict_over(
     assert second.jobs["look"].outputs["outcome"] == ("pass" if result == "success" else "fail")
     assert second.jobs["train"].result == "skipped"
     judge = second.jobs["judge"]
-    assert judge.result == result, judge.log
+    assert judge.result == second.jobs["verdict"].result == result, judge.log
     assert [step.outcome for step in judge.steps[:5]] == ["success", *["skipped"] * 3, result]
     assert world.checks(readme)["ftgate"] == ("completed", result)
     assert world.checks(readme)[f"ftgate: {CONFIG}"] == ("completed", result)
@@ -511,7 +515,7 @@ def test_a_model_that_was_never_handed_over_is_red(world: World, recorded: JobRu
     world.open(7, head, "seven")
     run = world.run("two-jobs", world.pull(7, action="opened"))
     assert run.jobs["train"].result == "failure"
-    assert run.jobs["judge"].result == "failure"
+    assert run.jobs["judge"].result == run.jobs["verdict"].result == "failure"
     assert world.checks(head)["ftgate"] == ("completed", "failure")
     assert world.comment(7)
 

@@ -119,7 +119,7 @@ def test_the_judge_keeps_its_results_outside_the_checkout(form: Form, file: str)
 def test_only_the_publish_step_is_given_a_token(form: Form, file: str) -> None:
     """The judge's measuring step is asked for `judge`, in which the action passes no token on; what says
     since when it is measured runs before it."""
-    steps = [step for step in written(form)[file]["jobs"]["judge"]["steps"] if step["uses"] == ACTION]
+    steps = [step for step in written(form)[file]["jobs"]["judge"]["steps"] if step.get("uses") == ACTION]
     assert [step["with"]["mode"] for step in steps] == ["publish", "judge", "publish"]
     assert "token" not in {**steps[0]["with"], **steps[1]["with"]}
     assert "run-dir" not in steps[0]["with"]  # else it would not be an announcement
@@ -135,7 +135,69 @@ def test_nothing_runs_on_pull_request_target() -> None:
 def test_a_required_check_is_never_skipped() -> None:
     """GitHub counts a skipped job as passed, so the verdict's job has no condition that can be false."""
     assert "if" not in written("trusted")["ftgate.yml"]["jobs"]["verdict"]
-    assert written("two-jobs")["ftgate.yml"]["jobs"]["judge"]["if"] == "always()"
+    jobs = written("two-jobs")["ftgate.yml"]["jobs"]
+    assert jobs["verdict"]["if"] == "always()"
+    assert jobs["verdict"]["needs"] == "judge"
+
+
+def bash(script: str, environ: dict[str, str]) -> tuple[int, str]:
+    """A step's script as GitHub runs it: its exit code, and what it printed."""
+    command = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", script]
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout
+
+
+@pytest.mark.parametrize("result", ["success", "failure", "cancelled", "skipped"])
+def test_in_two_jobs_only_a_judge_that_passed_makes_the_required_check_green(result: str) -> None:
+    """Whoever cancels the judge, or a push before it began, leaves the required job red, in words."""
+    *_, last = written("two-jobs")["ftgate.yml"]["jobs"]["verdict"]["steps"]
+    context = {"needs": {"judge": {"result": result, "outputs": {"outcome": ""}}}}
+    environ = {name: filled(value, context) for name, value in last["env"].items()}
+    code, printed = bash(last["run"], environ)
+    assert (code == 0) is (result == "success")
+    assert ("no verdict" in printed) is (result != "success")
+
+
+def test_a_judge_can_be_cancelled_and_begins_whatever_became_of_the_training() -> None:
+    """A job that always runs is cancelled by nobody, and holds its machine for a commit that is outdated."""
+    job = written("two-jobs")["ftgate.yml"]["jobs"]["judge"]
+    states = {"cancelled": lambda: False, "success": lambda: False}
+    assert condition(job["if"], {}, states)
+    assert not condition(job["if"], {}, {**states, "cancelled": lambda: True})
+
+
+def test_a_training_is_cancelled_by_nothing_but_other_inputs() -> None:
+    """Two pushes to main, or two runs by hand, have nothing to do with each other; of one pull request a
+    second training waits."""
+    group = written("two-jobs")["ftgate.yml"]["jobs"]["train"]["concurrency"]
+    assert group["cancel-in-progress"] is False
+    events = [({"pull_request": {"number": 7}}, 1), ({"pull_request": {"number": 7}}, 2), ({}, 3), ({}, 4)]
+    names = [filled(group["group"], {"github": {"event": each, "run_id": run}}) for each, run in events]
+    assert names[0] == names[1]
+    assert len(set(names)) == 3
+
+
+@pytest.mark.parametrize(
+    ("action", "label", "trains"),
+    [("labeled", "bug", False), ("labeled", "ftgate", True), ("synchronize", None, True)],
+)
+def test_a_label_that_is_none_of_ours_trains_no_fork_again(action: str, label: str, trains: bool) -> None:
+    """Its own commit would have to be approved a second time."""
+    job = written("forks")["ftgate-train.yml"]["jobs"]["train"]
+    event = {"action": action, **({"label": {"name": label}} if label else {})}
+    assert condition(job["if"], {"github": {"event": event}}, {"success": lambda: True}) is trains
+
+
+@pytest.mark.parametrize(("value", "passes"), [("yes", True), ("", False)])
+def test_an_environment_that_nobody_set_up_lets_nothing_through(value: str, passes: bool) -> None:
+    """GitHub makes one that is missing, without reviewers: the first step asks for a variable of its own."""
+    first = written("forks")["ftgate-judge.yml"]["jobs"]["judge"]["steps"][0]
+    environ = {
+        name: filled(each, {"vars": {"FTGATE_REVIEWED": value}}) for name, each in first["env"].items()
+    }
+    code, printed = bash(first["run"], environ)
+    assert (code == 0) is passes
+    assert passes or "FTGATE_REVIEWED" in printed
 
 
 @pytest.mark.parametrize("outcome", ["pass", "fail", "undecided", "error", ""])
@@ -152,6 +214,7 @@ def test_two_jobs_train_and_judge_whatever_has_no_verdict(outcome: str) -> None:
         assert condition(steps[name]["if"], context, states) is measures
     published = steps["publish"]
     assert condition(published["if"], context, states)
+    assert published["with"]["run-dir"] == steps["judge"]["with"]["run-dir"]
     assert "continue-on-error" not in published
     assert jobs["judge"]["needs"] == ["look", "train"]
 
@@ -183,7 +246,7 @@ def test_a_plan_without_attestations_makes_no_pass_red(form: Form, file: str, jo
 def test_every_verdict_that_was_measured_is_signed(form: Form, file: str, job: str, good: bool) -> None:
     """A fail as well as a pass, though the step or job before it was red; what was not measured is not."""
     held = written(form)[file]["jobs"][job]
-    (step,) = (each for each in held["steps"] if "attest-build-provenance" in each["uses"])
+    (step,) = (each for each in held["steps"] if "attest-build-provenance" in each.get("uses", ""))
     condition_of = held["if"] if job == "sign" else step["if"]
     states = {"cancelled": lambda: False, "success": lambda: good}
     github = {"event_name": "push", "repository": "o/r", "event": {}}
@@ -193,21 +256,24 @@ def test_every_verdict_that_was_measured_is_signed(form: Form, file: str, job: s
         assert condition(condition_of, context, states) is expected
 
 
-@pytest.mark.parametrize(
-    ("form", "job", "before"), [("trusted", "verdict", "ftgate"), ("two-jobs", "judge", "publish")]
-)
-def test_the_required_job_says_its_verdicts_in_the_name_of_a_step(form: Form, job: str, before: str) -> None:
+@pytest.mark.parametrize(("form", "source"), [("trusted", "steps.ftgate"), ("two-jobs", "steps.publish")])
+def test_the_required_job_says_its_verdicts_in_the_name_of_a_step(form: Form, source: str) -> None:
     """By that name a later push knows what the run came to: after the verdicts, whether red or green, of a
     job that has the very name which is looked for."""
-    held = written(form)["ftgate.yml"]["jobs"][job]
+    jobs = written(form)["ftgate.yml"]["jobs"]
+    held = jobs["verdict"]
     github = {"event_name": "pull_request"}
     assert filled(held["name"], {"github": github}) == JOB
-    context = {"steps": {before: {"outputs": {"verdicts": "d" * 64}}}}
+    context = {"steps": {source.partition(".")[2]: {"outputs": {"verdicts": "d" * 64}}}}
+    if form == "two-jobs":  # its judge says them
+        said = filled(jobs["judge"]["outputs"]["verdicts"], context)
+        context = {"needs": {"judge": {"outputs": {"verdicts": said}}}}
     (step,) = (each for each in held["steps"] if each.get("name", "").startswith(STEP))
     assert filled(step["name"], context) == f"{STEP}{'d' * 64}"
-    assert condition(step["if"], context, {"cancelled": lambda: False, "success": lambda: False})
+    states = {"cancelled": lambda: False, "success": lambda: form == "two-jobs"}
+    assert condition(step.get("if"), context, states)
     ids = [each.get("id") for each in held["steps"]]
-    assert ids.index(before) < held["steps"].index(step)
+    assert form == "two-jobs" or ids.index("ftgate") < held["steps"].index(step)
 
 
 def test_the_job_that_looks_runs_nothing_of_the_pull_request() -> None:
@@ -364,7 +430,7 @@ def test_a_forks_measuring_waits_for_a_maintainer() -> None:
     assert "ftgate-judge" in job["environment"]
     assert "github.event.workflow_run.head_sha" in job["name"]
     assert job["needs"] == "announce"  # which is red where `when` says to wait: then nobody is asked
-    assert job["steps"][0]["with"]["ref"] == "${{ github.event.workflow_run.head_sha }}"
+    assert job["steps"][1]["with"]["ref"] == "${{ github.event.workflow_run.head_sha }}"
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -550,23 +616,28 @@ def test_the_last_words_advise_a_container(changed: dict[str, Any], words: str, 
 
 
 @pytest.mark.parametrize(
-    ("changed", "fork", "shares"),
+    ("changed", "shares", "slow"),
     [
-        ({"form": "trusted"}, True, False),
-        ({}, True, False),
-        (OWN, True, True),
-        ({**OWN, "ephemeral": True}, True, False),
-        ({"runs_on": ("gpu",), "judge_on": ("ubuntu-24.04",)}, True, False),
-        ({"form": "forks"}, False, False),
+        ({"form": "trusted"}, False, True),
+        ({}, False, True),
+        (OWN, True, False),
+        ({**OWN, "ephemeral": True}, False, False),
+        ({"runs_on": ("gpu",), "judge_on": ("ubuntu-24.04",)}, False, False),
+        ({"form": "forks"}, False, True),
     ],
 )
 def test_the_last_words_name_what_no_file_can_close(
-    changed: dict[str, Any], fork: bool, shares: bool, tmp_path: Path
+    changed: dict[str, Any], shares: bool, slow: bool, tmp_path: Path
 ) -> None:
-    """A fork may edit the workflow wherever its file is the pull request's; a machine may have all labels."""
+    """A fork may edit the workflow of a training; a machine may have all labels, or no GPU; a job without
+    permissions reads no private repository."""
     said = " ".join(write_workflows(tmp_path, wishes(**changed)).message.split())
-    assert ("require approval for all external contributors" in said) is fork
+    assert "require approval for all external contributors" in said
     assert ("no runner has the labels of both jobs" in said) is shares
+    assert ("no GPU" in said) is slow
+    assert ("a private repository: `ftgate train`" in said) is (changed.get("form") != "trusted")
+    private = " ".join(write_workflows(tmp_path / "p", wishes(**changed, private=True)).message.split())
+    assert "a private repository: `ftgate train`" not in private
 
 
 # ── What is refused, chosen, found ───────────────────────────────────────────────────────────────
@@ -576,6 +647,7 @@ def test_the_last_words_name_what_no_file_can_close(
     ("changed", "words"),
     [
         ({"form": "forks", "runs_on": ("self-hosted", "gpu")}, "anybody's code"),
+        ({"form": "forks", "judge_on": ("gpu-judge",)}, "would run, and stay, on gpu-judge"),
         ({"form": "two-jobs", "runs_on": ("gpu",)}, "pull requests' code ran where the judge would"),
         (
             {"form": "two-jobs", "runs_on": ("gpu",), "judge_on": ("gpu",)},

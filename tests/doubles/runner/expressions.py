@@ -194,4 +194,14 @@ def contains(where: Any, what: Any) -> bool:
     return text(what).casefold() in text(where).casefold()
 
 
-FUNCTIONS: dict[str, Function] = {"format": formatted, "contains": contains, "fromJSON": json.loads}
+def starts_with(where: Any, what: Any) -> bool:
+    """`startsWith(string, beginning)`, whatever their case."""
+    return text(where).casefold().startswith(text(what).casefold())
+
+
+FUNCTIONS: dict[str, Function] = {
+    "format": formatted,
+    "contains": contains,
+    "startsWith": starts_with,
+    "fromJSON": json.loads,
+}

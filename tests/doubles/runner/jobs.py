@@ -194,7 +194,7 @@ class Runner:
         if permissions.get("id-token") == "write":
             environ["ACTIONS_ID_TOKEN_REQUEST_TOKEN"] = "oidc"
             environ["ACTIONS_ID_TOKEN_REQUEST_URL"] = "https://oidc.invalid"
-        others = {number: other.artifacts for number, other in self.runs.items() if other is not run}
+        others = {number: other.artifacts for number, other in self.runs.items()}
         return Room(
             origin=self.origin, workspace=workspace, temp=held.temp, environ=environ,
             action_path=self.action_path, own_action=self.action, prepared=self.prepared,

@@ -34,7 +34,7 @@ class Room:
     permissions: Mapping[str, str]
     secrets: Mapping[str, str]
     artifacts: dict[str, Path]
-    others: Mapping[int, dict[str, Path]]  # artifacts of other runs
+    others: Mapping[int, dict[str, Path]]  # artifacts of all runs
     store: Path  # where this run's artifacts lie
     tokens: dict[str, Identity]
     token: str = ""
@@ -117,16 +117,16 @@ def download(room: Room, given: Mapping[str, str]) -> dict[str, str]:
     """
     _only(given, "name", "artifact-ids", "merge-multiple", "path", "run-id", "github-token")
     held = room.artifacts
-    if "artifact-ids" in given:
-        name = list(held)[int(given["artifact-ids"]) - 1]
-        inside = Path() if given.get("merge-multiple") == "true" else Path(name)
-        shutil.copytree(held[name], room.workspace / given["path"] / inside, dirs_exist_ok=True)
-        return {"download-path": given["path"]}
     if "run-id" in given:
         who = room.tokens.get(given["github-token"])
         if who is None or who.permissions.get("actions") not in ("read", "write"):
             raise Failed("Resource not accessible by integration")
         held = room.others[int(given["run-id"])]
+    if "artifact-ids" in given:
+        name = list(held)[int(given["artifact-ids"]) - 1]
+        inside = Path() if given.get("merge-multiple") == "true" else Path(name)
+        shutil.copytree(held[name], room.workspace / given["path"] / inside, dirs_exist_ok=True)
+        return {"download-path": given["path"]}
     if given["name"] not in held:
         raise Failed(f"Artifact not found for name: {given['name']}")
     shutil.copytree(held[given["name"]], room.workspace / given["path"], dirs_exist_ok=True)

@@ -15,7 +15,18 @@ from runner import commands
 from runner.expressions import Strict, Unknown, condition, evaluate, filled
 from runner.played import PLAYED, Failed, Room
 
-STEP_KEYS = {"name", "id", "if", "uses", "with", "run", "shell", "env", "continue-on-error"}
+STEP_KEYS = {
+    "name",
+    "id",
+    "if",
+    "uses",
+    "with",
+    "run",
+    "shell",
+    "env",
+    "continue-on-error",
+    "timeout-minutes",
+}
 ACTION_KEYS = {"name", "description", "branding", "inputs", "outputs", "runs"}
 PATIENCE = 300.0  # seconds a script may take
 

@@ -421,6 +421,19 @@ def test_github_that_refuses_is_an_error(place: Place) -> None:
         publish_run(place.folder / "run", Target(), Token("t"), shell, effects)
 
 
+def test_a_persons_token_posts_the_comment_alone(place: Place) -> None:
+    """Check runs are an App's to make: said in a warning, and the command has done what it can."""
+    place.judge()
+    warned: list[str] = []
+    session = place.github.session("person", "")
+    effects = Effects(lambda *_: session, wait=lambda _: None)
+    shell = Shell({}, warned.append, warned.append, SilentProgress())
+    assert publish_run(place.folder / "run", Target(), Token("t"), shell, effects) == 0
+    assert len(place.bodies) == 1
+    assert place.checks == {}
+    assert any("only the comment was posted" in line for line in warned)
+
+
 def test_a_failed_run_is_posted_as_one(place: Place, tmp_path: Path) -> None:
     """An error's folder says why."""
     stub = StubCheck(error=TrainingError("the loss went up"))

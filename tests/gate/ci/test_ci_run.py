@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+from contextlib import chdir
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,11 +13,32 @@ from typing import Any
 
 import pytest
 from fake_github.memory import MemoryGitHub
-from scratch import CONFIG, FILES, POLICY, Ended, Scratch, StubCheck, git, pull_payload, run_in
+from runner.commands import annotations
+from scratch import (
+    CONFIG,
+    FILES,
+    POLICY,
+    Ended,
+    Scratch,
+    StubCheck,
+    environment,
+    git,
+    outputs_in,
+    pull_payload,
+    run_in,
+)
 
 from gate.ci.plan import CiOptions
+from gate.ci.refs import at_tip
+from gate.ci.run import Effects, run_ci
 from gate.errors import Interrupted, TrainingError, UsageError
-from gate.records import Mode
+from gate.github.token import Token
+from gate.pipeline import CheckOptions
+from gate.progress import SilentProgress
+from gate.records import Event, Mode
+from gate.repository import Repository
+from gate.shell import Shell
+from gate.verdict import Result
 
 LORA, FULL, NEW = "configs/lora.yaml", "configs/full.yaml", "configs/new.yaml"
 EDITED = {LORA: CONFIG.replace("1.0e-3", "2.0e-3")}
@@ -349,6 +372,83 @@ def test_without_a_token_remarks_are_commands(scratch: Scratch) -> None:
     ended = run_in(scratch, "pull_request", pull_payload(scratch, head), stub=StubCheck({LORA: 0.0}))
     assert ended.code == 1
     assert any(said.startswith("::error file=configs/lora.yaml") for said in ended.said)
+
+
+def test_a_full_disk_costs_no_comment(scratch: Scratch, tmp_path: Path) -> None:
+    """What cannot be kept is told all the same: check runs, comment, summary, outputs."""
+
+    class Filling(StubCheck):
+        """The disk fills up while it is measured: neither record can be written any more."""
+
+        def __call__(self, options: CheckOptions, shell: Shell) -> Result:
+            assert options.run_dir is not None
+            for name in ("ci.json", "posting.json"):
+                place = options.run_dir.parent / name
+                place.unlink(missing_ok=True)
+                place.mkdir()
+            return super().__call__(options, shell)
+
+    head = scratch.commit(EDITED)
+    github, folder, warned = github_with(scratch, head), tmp_path / "runner", list[str]()
+    environ = environment(folder, "pull_request", pull_payload(scratch, head))
+    shell = Shell(environ, warned.append, warned.append, SilentProgress())
+    effects = Effects(lambda *_: github.session(), Filling({LORA: 0.0}), lambda _: None)
+    with chdir(scratch.path):
+        code = run_ci(CiOptions(run_dir=folder / "run"), Token("t"), shell, effects)
+    assert code == 1
+    assert checks(github) == {f"ftgate: {LORA}": "failure", "ftgate": "failure"}
+    assert len(bodies(github)) == 1
+    assert outputs_in(folder / "output")["outcome"] == "fail"
+    assert LORA in (folder / "summary").read_text()
+    assert any("ci.json" in line for line in warned)
+
+
+def test_an_error_whose_words_are_no_text_is_told(scratch: Scratch) -> None:
+    """Half a character, in its message or its hint, is written as what it is."""
+    head = scratch.commit(EDITED)
+
+    def broken(*_: object) -> None:
+        raise UsageError("no \ud83d", hint="look at \udcff")
+
+    github = github_with(scratch, head)
+    ended = run_in(scratch, "pull_request", pull_payload(scratch, head), github=github.session(before=broken))
+    assert ended.code in (0, 2)
+    fork = follow(head, pull_requests=[])
+    ended = run_in(scratch, "workflow_run", fork, github=github.session(before=broken))
+    assert (ended.code, ended.run.error, ended.run.hint) == (2, "no \\ud83d", "look at \\udcff")
+
+
+def test_nothing_that_is_measured_commands_the_runner(
+    scratch: Scratch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """While models and trainers print, the runner is told to listen to nothing but a random word."""
+
+    class Printing(StubCheck):
+        def __call__(self, options: CheckOptions, shell: Shell) -> Result:
+            print("::error::forged")
+            return super().__call__(options, shell)
+
+    head = scratch.commit(EDITED)
+    run_in(scratch, "pull_request", pull_payload(scratch, head), stub=Printing())
+    printed = capsys.readouterr().out
+    assert "::error::forged" in printed
+    assert "forged" not in [note.message for note in annotations(printed)]
+    assert re.search(r"^::stop-commands::\w{16,}$", printed, re.MULTILINE)
+
+
+def test_what_landed_on_the_base_ref_since_counts(scratch: Scratch) -> None:
+    """An event, and one that is run again, says which base there was: a waiver that landed since judges."""
+    event = Event("pull_request", "acme/tunes", scratch.commit(EDITED), scratch.base, pull=7, base_ref="main")
+    clone = Repository(scratch.path)
+    assert at_tip(event, clone) == event  # the clone knows no remote branch
+    scratch.checkout("main")
+    landed = scratch.commit({"thresholds.yaml": POLICY.replace("0.1", "0.05")})
+    git(scratch.path, "update-ref", "refs/remotes/origin/main", landed)
+    assert at_tip(event, clone).base_sha == landed
+    git(scratch.path, "update-ref", "refs/remotes/origin/main", f"{scratch.base}")
+    ahead = replace(event, base_sha=landed)
+    assert at_tip(ahead, clone) == ahead
+    assert at_tip(replace(event, kind="merge_group"), clone).base_sha == scratch.base
 
 
 def test_no_event_is_a_usage_error(scratch: Scratch) -> None:

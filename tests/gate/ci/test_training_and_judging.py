@@ -204,6 +204,16 @@ def test_other_secrets_are_warned_of() -> None:
     assert readable_secrets(environ) == ("AWS_SECRET_ACCESS_KEY", "HF_TOKEN")
 
 
+def test_more_models_than_a_handover_holds_are_refused_before_any_is_trained(
+    setting: CiSetting, shell: Shell, tmp_path: Path
+) -> None:
+    """Else the judge would refuse them all, after the GPU's hours."""
+    changes = tuple(ChangedConfig(f"{number}.yaml", "edited") for number in range(65))
+    with pytest.raises(UsageError, match="65 training configs changed, and a handover holds 64 models"):
+        train_configs(changes, setting, shell, handover=tmp_path / "hand", head=HEAD)
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_handover_folder_that_is_in_use_is_refused(
     setting: CiSetting, shell: Shell, tmp_path: Path
 ) -> None:

@@ -285,7 +285,7 @@ def test_progress_is_shown_every_few_minutes_at_most() -> None:
     """Ten thousand reports within ten minutes are four requests; the line says how far and how long."""
     github, clock = MemoryGitHub(), Clock()
     run = put_check(github.session(), SHA, check(None), APP)
-    progress: Progress = CheckRunProgress(github.session(), run.id, every=180, clock=clock)
+    progress: Progress = CheckRunProgress(github.session(), run.id, clock=clock)
     before = len(github.state.writes)
     for step in range(1, 10_001):
         clock.now = step * 0.06
