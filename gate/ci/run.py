@@ -17,7 +17,7 @@ from gate.ci.check import Check, CiSetting, check_whole, run_config
 from gate.ci.needed import settled
 from gate.ci.plan import CiOptions, CiPlan, make_plan, posting_of
 from gate.ci.record import CI, begin, read_ci, write_ci, write_posting
-from gate.ci.refs import at_tip, printable
+from gate.ci.refs import at_tip
 from gate.ci.remember import remember
 from gate.errors import FAIL, PASS, UNDECIDED, StoreError, UsageError, as_gate_error
 from gate.github.api import GitHub
@@ -91,8 +91,7 @@ def run_ci(options: CiOptions, token: Token, shell: Shell, effects: Effects = CO
             run = measure(run, options, runner, (github, hasty), shell, effects)
     except (Exception, KeyboardInterrupt) as error:
         known = as_gate_error(error)
-        said = printable(known.message), printable(known.hint)
-        run = replace(run, outcome="error", exit_code=known.exit_code, error=said[0], hint=said[1])
+        run = replace(run, outcome="error", exit_code=known.exit_code, error=known.message, hint=known.hint)
         if shell.environ.get("FTGATE_DEBUG", "0") not in ("", "0"):
             traceback.print_exception(error)
     try:
