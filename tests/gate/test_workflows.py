@@ -205,7 +205,10 @@ def test_a_fork_is_trained_unless_a_verdict_is_known(result: str, outcome: str, 
     """What looks runs nothing of the pull request, with a token that may read; in doubt it is trained."""
     jobs = written("forks")["ftgate-train.yml"]["jobs"]
     assert set(jobs["look"]["permissions"].values()) == {"read"}
-    assert [step["uses"].partition("@")[0] for step in jobs["look"]["steps"]] == ["actions/checkout", "owner/ftgate"]
+    assert [step["uses"].partition("@")[0] for step in jobs["look"]["steps"]] == [
+        "actions/checkout",
+        "owner/ftgate",
+    ]
     needs = {"look": {"result": result, "outputs": {"outcome": outcome}}}
     states = {"success": lambda: result == "success", "cancelled": lambda: False}
     assert condition(jobs["train"]["if"], {"needs": needs}, states) is trains
