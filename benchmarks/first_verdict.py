@@ -1,18 +1,20 @@
 #!/usr/bin/env python3
 """From an empty repository with one TRL config to the first verdict comment, on a simulated GitHub, timed.
 
-    python benchmarks/first_verdict.py [FOLDER]
+    python benchmarks/first_verdict.py [--install] [FOLDER]
 
 Does just what docs/github.md says under "On your pull requests", with the demo's model so that a CPU is
 enough, and prints each step with its seconds, the lines that a person types and the places that they click.
 Real git, real processes, the workflows that `ftgate init --github` wrote; GitHub and its runner are doubles,
-those of the tests, and the runner's image has ftgate installed.
+those of the tests, and the runner's image has ftgate installed. `--install` also installs as the action does
+where no image has it, once, from the package index that pip knows.
 """
 
 # make bench
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -21,6 +23,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -156,6 +159,19 @@ def walk(way: Way) -> str:
     return comments[0]
 
 
+def install(way: Way) -> None:
+    """What each job's machine does first without a prepared image: what publishes, and then the rest."""
+    environ = {
+        **os.environ,
+        "FTGATE_PYTHON": sys.executable,
+        "FTGATE_VENV": str(way.folder / "venv"),
+        "FTGATE_EXTRAS": "",
+    }
+    for what, jobs in (("small", "every job"), ("whole", "a job that trains or measures")):
+        command = [ROOT / "scripts" / "install.sh", what]
+        way.do(f"{jobs}: pip ({what})", partial(subprocess.run, command, env=environ, check=True))
+
+
 def table(steps: list[Step]) -> str:
     """The steps as a small table, with their sums."""
     total = Step("in all", sum(s.typed for s in steps), sum(s.clicked for s in steps))
@@ -168,11 +184,14 @@ def table(steps: list[Step]) -> str:
 def main() -> None:
     """Walk the way in FOLDER, or in a temporary one; print the table and the comment's first lines."""
     with ExitStack() as stack:
-        folder = sys.argv[1] if len(sys.argv) > 1 else stack.enter_context(tempfile.TemporaryDirectory())
+        asked = [word for word in sys.argv[1:] if word != "--install"]
+        folder = asked[0] if asked else stack.enter_context(tempfile.TemporaryDirectory())
         server = stack.enter_context(serve(State(WHERE), {}))
         way = Way(Path(folder), server)
         prepare(way)
         comment = walk(way)
+        if "--install" in sys.argv:
+            install(way)
     print(table(way.steps))
     shown = [line for line in comment.splitlines() if line and not line.startswith("<!--")]
     print("\nthe comment begins:\n" + "\n".join(shown[:12]))
