@@ -31,6 +31,7 @@ from gate.repository import Repository
 from gate.shell import Shell
 from gate.yamlfile import load_yaml
 
+DEAF = "but in form forks only a label whose name begins with ftgate starts anything: rename it in the policy"
 LONGEST_WAIT = 5 * 3600.0
 """Seconds that another run is waited for while GitHub says that it is on: its training has no token to show
 a sign of life with."""
@@ -60,10 +61,12 @@ def announced(
                 return waiting
             run = replace(run, deleted=plan.changes.deleted, policy=plan.policy)
             if not plan.changes.changed:
-                return replace(run, message=NONE_CHANGED)
+                return kept(replace(run, message=NONE_CHANGED), options)
             held = find_wait(run.event, plan.asked)
             if run.event.kind == "workflow_run" and held.kind == "wait":
-                return replace(waiting, exit_code=held.exit_code, message=held.message)
+                deaf = plan.asked.when == "label" and not plan.asked.label.casefold().startswith("ftgate")
+                message = f"{held.message}; {DEAF}" if deaf else held.message
+                return replace(waiting, exit_code=held.exit_code, message=message)
             url = runner.run_url(run.event)
             watch = Watch(
                 github, None, run.event, plan.setting, shell, url, wait, measures=False, silent=LONGEST_WAIT
@@ -106,9 +109,9 @@ def broken_off(run: CiRun, options: CiOptions, runner: Runner, shell: Shell) -> 
     try:
         with tempfile.TemporaryDirectory(prefix="ftgate-", dir=runner.temporary) as room:
             plan = make_plan(run.event, options, Repository(Path()), Path(room))
-            setting = plan.setting
-            if setting is None or settled(run, plan) is not None:
-                return ended
+            setting, nothing = plan.setting, settled(run, plan)
+            if setting is None or nothing is not None:
+                return nothing or ended
             blank = [
                 ConfigRun(each, "error", 3, folder_name(each.path), digest_inputs(each, setting))
                 for each in plan.changes.changed
@@ -142,9 +145,14 @@ def taken_over(
         if not forks:
             watch.show()
         return None
-    begin(options.run_dir)
+    run = kept(concluded(run, carried), options)
     write_posting(options.run_dir, posting_of(setting))
-    run = concluded(run, carried)
+    return run
+
+
+def kept(run: CiRun, options: CiOptions) -> CiRun:
+    """The run, which has an end, in its folder: for whoever comments. Raises `StoreError`."""
+    begin(options.run_dir)
     write_ci(options.run_dir, run)
     return run
 

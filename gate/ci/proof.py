@@ -3,8 +3,8 @@
 Every job with `checks: write` writes check runs as the same App and may name any run in them. The jobs of a
 run and their steps are that run's alone: its runner tells GitHub a step's name, its expressions filled in, as
 the step begins. So the job whose check is required has a step that is named by all the verdicts that it
-published. In two jobs nothing of the pull request runs in that job. In form forks it is the one that
-measures, named by the commit; its workflow is the default branch's, whatever the pull request brings along.
+published. In two jobs nothing of the pull request runs in that job. In form forks it is one that
+is named by the commit; its workflow is the default branch's, whatever the pull request brings along.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from gate.records import ConfigRun, Form
 
 JOB = "ftgate verdict"
 """The name of the job whose check is required."""
-FORKS_JOB = "ftgate judge "
-"""What the name of the job that measures a fork's commit begins with; the commit follows."""
+FORKS_JOBS = ("ftgate judge ", "ftgate announce ")
+"""What the names of the jobs begin with that measure a fork's commit, or take a verdict over; it follows."""
 STEP = "ftgate verdicts "
 """What the name of the step begins with; the digest follows."""
 
@@ -42,15 +42,20 @@ def verdicts_of(runs: Iterable[ConfigRun]) -> frozenset[Verdict]:
     )
 
 
-def job_name(form: Form, sha: str) -> str:
-    """The name of the job that says the verdicts on a commit."""
-    return f"{FORKS_JOB}{sha}" if form == "forks" else JOB
+def job_names(form: Form, sha: str) -> tuple[str, ...]:
+    """The names of the jobs that may say the verdicts on a commit."""
+    return tuple(f"{name}{sha}" for name in FORKS_JOBS) if form == "forks" else (JOB,)
 
 
-def required_job(jobs: Sequence[Job], name: str = JOB) -> Job | None:
-    """The job whose check is required; None where it has not been made, or is not the only one."""
-    found = [job for job in jobs if job.name == name]
-    return found[0] if len(found) == 1 else None
+def required_job(jobs: Sequence[Job], names: Sequence[str] = (JOB,)) -> Job | None:
+    """The job whose check is required; None where it has not been made, or is not the only one of its name.
+
+    Of several names it is the one that says verdicts, else the first that there is.
+    """
+    alike = ([job for job in jobs if job.name == name] for name in names)
+    single = [found[0] for found in alike if len(found) == 1]
+    says = [job for job in single if any(step.startswith(STEP) and step != STEP for step in job.steps)]
+    return next(iter([*says, *single]), None)
 
 
 def proves(job: Job, verdicts: Iterable[Verdict]) -> bool:

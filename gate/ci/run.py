@@ -11,20 +11,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from gate.ci.activity import concluded, pending, worst
-from gate.ci.announce import announced, being_measured, broken_off
+from gate.ci.activity import concluded
 from gate.ci.check import Check, CiSetting, check_whole, run_config
 from gate.ci.needed import settled
 from gate.ci.plan import CiOptions, CiPlan, make_plan, posting_of
-from gate.ci.record import CI, begin, read_ci, write_ci, write_posting
+from gate.ci.publish import finish
+from gate.ci.record import begin, write_ci, write_posting
 from gate.ci.refs import at_tip
 from gate.ci.remember import remember
-from gate.errors import FAIL, PASS, UNDECIDED, StoreError, UsageError, as_gate_error
+from gate.errors import PASS, UNDECIDED, StoreError, UsageError, as_gate_error
 from gate.github.api import GitHub
-from gate.github.commands import write_outputs
 from gate.github.events import Runner, read_event, read_runner
 from gate.github.token import Token
 from gate.records import CiRun, ConfigRun, Event
+from gate.report.text import one_line
 from gate.repository import Repository
 from gate.shell import Shell
 from gate.store import Store, store_root
@@ -78,10 +78,11 @@ def run_ci(options: CiOptions, token: Token, shell: Shell, effects: Effects = CO
 
     Raises `UsageError` where there is no event to speak of, `StoreError` where the folder cannot be made.
     """
-    if options.mode == "publish":
-        return publish_finished(options, token, shell, effects)
-    if options.mode == "look":
-        return look_only(options, token, shell, effects)
+    if options.mode in ("publish", "look"):
+        from gate.ci.posting import look_only, publish_finished
+
+        measures_not = {"publish": publish_finished, "look": look_only}
+        return measures_not[options.mode](options, token, shell, effects)
     options = replace(options, run_dir=options.run_dir.absolute(), handover=options.handover.absolute())
     begin(options.run_dir)
     runner, event = read_runner(shell.environ), read_event(shell.environ)
@@ -113,9 +114,6 @@ def tell(
 
     What is said on the terminal is one line: a second one could be a command to the runner.
     """
-    from gate.ci.publish import finish
-    from gate.report.text import one_line
-
     if run.error:
         shell.warn(one_line(run.error, LONGEST_LINE))
     elif run.message:
@@ -134,69 +132,6 @@ def tell(
     return PASS if run.exit_code == UNDECIDED and not options.fail_on_undecided else run.exit_code
 
 
-def publish_finished(options: CiOptions, token: Token, shell: Shell, effects: Effects) -> int:
-    """`--mode publish`: post what the judge job left in `run_dir`, from the job that alone holds the token.
-
-    No folder at all is an announcement, see `announced`, or with a handover beside it `being_measured`; a
-    folder without a result is a job that broke off.
-    Where nothing was concluded the job is red, unless another run is to judge (a fork's `workflow_run`).
-    Raises `UsageError` where the result is another commit's.
-    """
-    runner, event = read_runner(shell.environ), read_event(shell.environ)
-    if not token:
-        raise UsageError("there is no token to publish with", hint="give the step GITHUB_TOKEN in its `env`")
-    github = effects.connect(event, runner, token, None)
-    event = at_tip(find_pull(event, github), Repository(Path()))
-    run = CiRun(event, "publish", created=shell.now(), trust=EDITABLE)
-    if options.run_dir.exists():
-        left = (options.run_dir / CI).is_file()
-        run = left_by_judge(options.run_dir, event) if left else broken_off(run, options, runner, shell)
-    elif options.handover.is_dir():
-        run = being_measured(run, options, runner, github, shell)
-    else:
-        run = announced(run, options, runner, github, shell, effects.wait)
-    code = tell(run, options, runner, github, shell, effects)
-    waits = pending(run.outcome, run.exit_code) and event.kind != "workflow_run"
-    return FAIL if waits else code
-
-
-def look_only(options: CiOptions, token: Token, shell: Shell, effects: Effects) -> int:
-    """`--mode look`: before a fork's training, whether there is anything to train; 0, and nothing is posted.
-
-    The output `outcome` is that of a finished run of the same inputs, `pass` where no config changed, else
-    `undecided`. It decides nothing: what follows the training looks itself.
-    """
-    runner, event = read_runner(shell.environ), read_event(shell.environ)
-    github = effects.connect(event, runner, token, None)
-    run = CiRun(at_tip(event, Repository(Path())), "look", created=shell.now())
-    run = announced(run, options, runner, github, shell, effects.wait)
-    shell.say(f"nothing to train: {run.outcome}" if run.outcome in ("pass", "fail") else "to be trained")
-    if runner.outputs is not None:
-        write_outputs(runner.outputs, {"outcome": run.outcome})
-    return PASS
-
-
-def left_by_judge(run_dir: Path, event: Event) -> CiRun:
-    """The judge job's result. Raises `UsageError` where it is not this event's, or not as it was left."""
-    run = read_ci(run_dir)
-    if run.runs and run.exit_code != worst(each.exit_code for each in run.runs):
-        raise UsageError(
-            f"{run_dir} contradicts itself: {run.exit_code} is not the worst of its configs",
-            hint="publish what a run of `ftgate ci` left, as it left it",
-        )
-    if (run.event.repository, run.event.head_sha) != (event.repository, event.head_sha):
-        raise UsageError(
-            f"{run_dir} is about {run.event.head_sha[:12]}, this event about {event.head_sha[:12]}",
-            hint="publish what this run's own judge job left",
-        )
-    if event.pull and run.event.base_ref != event.base_ref:
-        raise UsageError(
-            f"judged by the policy of {run.event.base_ref}, but it goes into {event.base_ref}",
-            hint="a judge without a token knows the default branch alone",
-        )
-    return replace(run, event=event)
-
-
 def measure(
     run: CiRun, options: CiOptions, runner: Runner, github: Clients, shell: Shell, effects: Effects
 ) -> CiRun:
@@ -210,7 +145,8 @@ def measure(
         if ended is not None:
             return ended
         assert plan.setting is not None
-        write_posting(options.run_dir, posting_of(plan.setting))
+        posting = replace(posting_of(plan.setting), fail_on_undecided=options.fail_on_undecided)
+        write_posting(options.run_dir, posting)
         return concluded(run, run_all(run, plan, plan.setting, options, runner, github, shell, effects))
 
 

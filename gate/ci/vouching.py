@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from gate.changes import below, depends
 from gate.ci.attach import Seen, has_ended, path_of, verdict_of
-from gate.ci.proof import STEP, Verdict, job_name, proves, required_job
+from gate.ci.proof import STEP, Verdict, job_names, proves, required_job
 from gate.errors import Forbidden, GateError, GitHubError, NotFound
 from gate.github.api import GitHub, Job, WorkflowRun
 from gate.github.checkruns import app_of, read_external_id
@@ -46,24 +46,28 @@ def proven(
 ) -> Proven:
     """What the run that a check run names came to, as the name of a step of its required job proves.
 
-    Waits at most `patience` seconds for that job's end, and only while it is in progress. In doubt there is
-    a doubt: it is measured again.
+    Waits at most `patience` seconds for that job's end, and only while its run is on: in two jobs it begins
+    after the verdict was published. In doubt there is a doubt: it is measured again.
     """
     if not event.workflow:
         return Proven(doubt="the environment does not name this workflow (GITHUB_WORKFLOW_REF)")
-    began, name = clock(), job_name(form, seen.check.sha)
+    began, names = clock(), job_names(form, seen.check.sha)
     ask = followed if form == "forks" else contradiction
     try:
         doubt = ask(github.workflow_run(seen.run_id), event, seen.check.sha)
         if doubt:
             return Proven(doubt=doubt)
-        job = required_job(github.jobs(seen.run_id, seen.attempt), name)
-        while job and job.status == "in_progress" and clock() - began < patience:
-            if has_ended(github, seen.run_id):
+        over = (
+            form == "forks"
+        )  # whose verdicts are taken over or not: nobody waits for what a person may start
+        while True:
+            job = required_job(github.jobs(seen.run_id, seen.attempt), names)
+            if over or (job and job.status == "completed") or clock() - began >= patience:
                 break
-            wait(POLL)
-            job = required_job(github.jobs(seen.run_id, seen.attempt), name)
-        return _read(job, name, shown(github, seen), seen.run_id)
+            over = has_ended(github, seen.run_id)  # then its jobs are read once more
+            if not over:
+                wait(POLL)
+        return _read(job, names[0], shown(github, seen), seen.run_id)
     except Forbidden:
         why = f"GitHub does not show run {seen.run_id}: the job needs `permissions: {{actions: read}}`"
     except NotFound:

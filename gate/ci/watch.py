@@ -135,7 +135,7 @@ class Watch:
     def choice(self, change: ChangedConfig) -> Choice:
         """What to do about a config; `attach` does it."""
         inputs = self.inputs[change.path]
-        again = self.event.run_attempt > 1
+        again = max(self.event.run_attempt, self.event.follows_attempt) > 1
         return choose(self.seen.get(change.path, ()), inputs, stored=self._stored(inputs), again=again)
 
     def attach(self, change: ChangedConfig) -> ConfigRun | None:
@@ -146,8 +146,8 @@ class Watch:
         choice = self.choice(change)
         carried = (self._taken(change, seen) for seen in choice.ended)
         found = next((run for run in carried if run is not None), None)
-        if found is not None or choice.running is None:
-            return found
+        if found is not None or choice.running is None or self.setting.form == "forks":
+            return found  # what measures a fork's commit, a person may never start
         seen = self._waited_for(change, choice.running)
         return self._taken(change, seen) if seen and not self._stored(self.inputs[change.path]) else None
 

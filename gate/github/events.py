@@ -120,6 +120,7 @@ def _workflow_run(environ: Mapping[str, str], body: _Payload) -> dict[str, Any]:
         "head_ref": branch,
         "head_repository": run.optional("head_repository").text("full_name") or "unknown/deleted",
         "conclusion": run.text("conclusion"),
+        "follows_attempt": attempt if type(attempt := run.data.get("run_attempt")) is int else 1,
     }
     queued = _QUEUE.fullmatch(branch) if run.text("event") == "merge_group" else None  # anyone names a branch
     if queued and found["head_repository"] == _repository(environ):

@@ -19,9 +19,8 @@ What no algorithm closes, as GitHub's comments have no compare-and-swap:
 - No check run (no `checks: write`, or a person's token): a newer text that was written over is known to
   nobody but its own publisher, so a stale one cannot restore it.
 
-In two jobs a `concurrency` group a pull request leaves these to publishers outside of Actions and to killed
-jobs. In form forks the group is a commit's, since a job that waits for approval holds it: publishers of two
-commits may meet.
+The job that comments is alone in the `concurrency` group of its pull request, which leaves these to
+publishers outside of Actions and to killed jobs.
 
 Whoever writes under our login (with Actions' own token: any job of the repository that may write) can
 forge both comment and check run; only an App of one's own closes that.

@@ -42,6 +42,7 @@ class Event:
     actor: str = ""
     config: str = ""  # named by a manual dispatch
     conclusion: str = ""  # of the run that a workflow_run follows
+    follows_attempt: int = 1  # which attempt of it that was
     workflow: str = ""  # the running workflow: OWNER/NAME/PATH@REF
 
     @property

@@ -29,9 +29,10 @@ ENVIRONMENT = (
     "reviewer lets one commit be measured"
 )
 APP = (
-    "a GitHub App of your own (permissions: checks, write; pull requests, read), its id in the variable "
-    "FTGATE_APP_ID, its key in that environment's secret FTGATE_APP_KEY; bind the required check to it: "
-    "without one a fork's own workflow may have a job called `ftgate`, whose check is then as good"
+    "a GitHub App of your own (permissions: checks, write; actions and pull requests, read), its id in the "
+    "repository's variable FTGATE_APP_ID, its key in that environment's secret FTGATE_APP_KEY; bind the "
+    "required check to it: without one a fork's own workflow may have a job called `ftgate`, whose check is "
+    "then as good"
 )
 NO_GPU = (
     "GitHub's own machines have no GPU, and train nothing large: --runs-on LABEL names another, in new "
@@ -55,7 +56,7 @@ BETTER = {
     "two-jobs": "--container IMAGE@sha256:DIGEST to train in",
 }
 MAY_SHARE = (
-    "see that no runner has the labels of both jobs, `ftgate train` and `ftgate verdict`: one that has would "
+    "see that no runner has the labels of both jobs, `ftgate train` and `ftgate judge`: one that has would "
     "judge where pull requests' code ran, and ftgate sees labels, not machines"
 )
 TAG = "a tag can be moved: write the full commit behind `uses:` of ftgate"

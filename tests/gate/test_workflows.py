@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from ruamel.yaml import YAML
 from runner.expressions import condition, filled
 
-from gate.ci.proof import JOB, STEP, job_name
+from gate.ci.proof import JOB, STEP, job_names
 from gate.cli import cli
 from gate.errors import StoreError, UsageError
 from gate.initialise import write_github
@@ -219,7 +219,12 @@ def test_in_forks_the_job_that_measures_says_its_verdicts_in_the_name_of_a_step(
     is posted all the same."""
     judge = written("forks")["ftgate-judge.yml"]["jobs"]["judge"]
     run = {"head_sha": "a" * 40}
-    assert filled(judge["name"], {"github": {"event": {"workflow_run": run}}}) == job_name("forks", "a" * 40)
+    announce = written("forks")["ftgate-judge.yml"]["jobs"]["announce"]
+    github = {"github": {"event": {"workflow_run": run}}}
+    named = tuple(filled(job["name"], github) for job in (judge, announce))
+    assert named == job_names("forks", "a" * 40)
+    (said,) = (each for each in announce["steps"] if each.get("name", "").startswith(STEP))
+    assert filled(said["name"], {"steps": {"announce": {"outputs": {"verdicts": "e"}}}}) == f"{STEP}e"
     context = {"steps": {"publish": {"outputs": {"verdicts": "d" * 64}}}}
     (step,) = (each for each in judge["steps"] if each.get("name", "").startswith(STEP))
     assert filled(step["name"], context) == f"{STEP}{'d' * 64}"
@@ -253,7 +258,7 @@ def test_two_jobs_train_and_judge_whatever_has_no_verdict(outcome: str) -> None:
     states = {"cancelled": lambda: False, "success": lambda: True}
     measures = outcome not in ("pass", "fail")
     assert condition(jobs["train"]["if"], context, states) is measures
-    steps = {step.get("id") or step["uses"].partition("@")[0]: step for step in jobs["judge"]["steps"]}
+    steps = {step["id"]: step for step in jobs["judge"]["steps"] if "id" in step}
     for name in ("judge", "handover"):
         assert condition(steps[name]["if"], context, states) is measures
     published = steps["publish"]

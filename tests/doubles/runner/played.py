@@ -148,11 +148,15 @@ def attest(room: Room, given: Mapping[str, str]) -> dict[str, str]:
 
 def app_token(room: Room, given: Mapping[str, str]) -> dict[str, str]:
     """actions/create-github-app-token: a token that writes under the App's name."""
-    _only(given, "app-id", "private-key", "permission-checks", "permission-pull-requests")
+    known = {f"permission-{name}": name for name in ("actions", "checks", "pull-requests")}
+    _only(given, "app-id", "private-key", *known)
+    asked = {known[name]: level for name, level in given.items() if name in known}
     if not given["private-key"]:
         raise Failed("Input required and not supplied: private-key")
     token = f"ghs_app{len(room.tokens)}"
-    room.tokens[token] = Identity("our-gate[bot]", "our-gate", {"checks": "write", "pull_requests": "write"})
+    room.tokens[token] = Identity(
+        "our-gate[bot]", "our-gate", {name.replace("-", "_"): level for name, level in asked.items()}
+    )
     return {"token": token, "app-slug": "our-gate"}
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import chdir
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from fake_github.memory import MemoryGitHub
-from fake_github.state import StoredCheck
+from fake_github.state import StoredCheck, StoredJob
 from scratch import (
     CONFIG,
     FILES,
@@ -799,6 +800,46 @@ def test_a_report_that_is_not_as_we_write_it_is_not_carried_over(
         assert "@acme" not in shown
 
 
+@pytest.mark.parametrize("verdict", ["absent", "queued", "in_progress"])
+def test_in_two_jobs_the_required_job_begins_after_the_verdict_is_out(tmp_path: Path, verdict: str) -> None:
+    """Its check runs end, and GitHub knows no job that could prove them: it is waited for, not trained."""
+    pushes = Pushes(tmp_path)
+    payload, state = pushes.push(README), pushes.github.state
+    older = pushes.on_again()
+    (last,) = state.jobs[90]
+    before = [StoredJob(f"ftgate {name}", "completed", "success") for name in ("look", "train")]
+    judge = StoredJob("ftgate judge", "in_progress", None)
+    held = [] if verdict == "absent" else [replace(last, status=verdict, conclusion=None, steps=())]
+    state.jobs[90] = (*before, judge, *held)
+    session, looks = pushes.github.session(), count(1)
+
+    def wait(seconds: float) -> None:
+        look = next(looks) if seconds >= POLL else 0
+        if look == 1:
+            said = CheckOutput("may merge: gained", "x")
+            session.update_check_run(older.id, said, status="completed", conclusion="success")
+        if look == 2:
+            state.put_job(90, replace(judge, status="completed", conclusion="success"))
+            state.put_job(90, replace(last, status="in_progress", conclusion=None, steps=()))
+        if look == 3:
+            state.put_job(90, replace(last, status="completed", conclusion="success"))
+            state.runs[90] = "completed"
+
+    assert pushes.look("pull_request", payload, wait)[:2] == (0, "pass")
+
+
+def test_a_run_that_ended_without_the_required_job_is_not_waited_for(tmp_path: Path) -> None:
+    """Cancelled before it began, say."""
+    pushes = Pushes(tmp_path)
+    payload = pushes.push(README)
+    pushes.github.state.jobs[90] = (StoredJob("ftgate judge", "completed", "success"),)
+
+    def wait(seconds: float) -> None:
+        assert seconds < POLL
+
+    assert pushes.look("pull_request", payload, wait)[:2] == (1, "undecided")
+
+
 # ── Before the judge ─────────────────────────────────────────────────────────────────────────────
 
 
@@ -809,6 +850,7 @@ def test_a_report_that_is_not_as_we_write_it_is_not_carried_over(
         ({"draft": True}, "", 1, "draft: not measured yet"),
         ({"draft": True}, "pull_request: {when: every-push}\n", 0, "trained, not yet measured"),
         ({}, "pull_request: {when: label}\n", 1, "not measured yet: the label"),
+        ({}, "pull_request: {when: label, label: measure}\n", 1, "a label whose name begins with ftgate"),
         ({"labels": ("ftgate",)}, "pull_request: {when: label}\n", 0, "trained, not yet measured"),
     ],
 )

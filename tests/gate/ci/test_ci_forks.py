@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 from contextlib import chdir
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +23,10 @@ from scratch import (
     run_in,
 )
 
+from gate.ci.attach import MOST_HEADS
 from gate.ci.plan import CiOptions
 from gate.ci.run import Effects, run_ci
+from gate.github.api import CheckOutput
 from gate.github.token import Token
 from gate.progress import SilentProgress
 from gate.shell import Shell
@@ -54,7 +58,7 @@ class Fork:
                 GITHUB_RUN_ID="90",
                 **HERE,
             )
-        self.digest = ended.outputs()["verdicts"]
+        self.digest, self.runs = ended.outputs()["verdicts"], count(91)
         self.job(f"ftgate judge {self.first}", ended.code)
         self.run()
 
@@ -87,15 +91,17 @@ class Fork:
         self.head = self.scratch.commit(files)
         self.github.state.push(7, self.head)
 
-    def ask(self, mode: str, attempt: int = 1) -> tuple[int, str, list[str]]:
+    def ask(self, mode: str, attempt: int = 1, follows: int = 1) -> tuple[int, str, list[str]]:
         """The job before the training, or the one that announces: exit code, outcome, and what it said."""
         before = mode == "look"
         name = "pull_request" if before else "workflow_run"
         payload = pull_payload(self.scratch, self.head) if before else self.payload()
-        place = self.path / mode
-        about = {"GITHUB_RUN_ID": "95", "GITHUB_RUN_ATTEMPT": str(attempt), **({} if before else HERE)}
+        if not before:
+            payload["workflow_run"]["run_attempt"] = follows
+        place, number = self.path / mode, next(self.runs)
+        shutil.rmtree(place, ignore_errors=True)
+        about = {"GITHUB_RUN_ID": str(number), "GITHUB_RUN_ATTEMPT": str(attempt), **({} if before else HERE)}
         environ = environment(place, name, payload, **about)
-        (place / "output").unlink(missing_ok=True)
         said: list[str] = []
         shell = Shell(environ, said.append, said.append, SilentProgress())
         options = replace(CiOptions(run_dir=place / "run"), mode=mode)
@@ -103,7 +109,15 @@ class Fork:
         session = self.github.session(permissions=grants) if before else self.github.session()
         with chdir(self.scratch.path):
             code = run_ci(options, Token("t"), shell, Effects(lambda *_: session, StubCheck(), self.unasked))
-        return code, outputs_in(place / "output")["outcome"], said
+        outputs = outputs_in(place / "output")
+        if not before:
+            steps = ("Set up job", f"ftgate verdicts {outputs['verdicts']}")
+            ended = "failure" if code else "success"
+            job = StoredJob(f"ftgate announce {self.head}", "completed", ended, steps, 1)
+            self.github.state.put_job(number, job)
+            of = {"head_sha": self.scratch.base, "path": JUDGE, "event": "workflow_run"}
+            self.github.state.start_run(number, "completed", **of)
+        return code, outputs["outcome"], said
 
     @staticmethod
     def unasked(seconds: float) -> None:
@@ -134,6 +148,43 @@ def test_a_push_that_changes_no_input_is_neither_trained_nor_approved_again(
     assert fork.checks() == {f"ftgate: {LORA}": ended, "ftgate": ended}
     (comment,) = fork.github.state.comments.values()
     assert f"carried over from {fork.first[:6]}" in comment.body.lower().replace("`", "")
+
+
+def test_however_many_pushes_follow_that_change_no_input(tmp_path: Path) -> None:
+    """What took a verdict over says so in a step's name as well, so that the next finds it there."""
+    fork = Fork(tmp_path)
+    for number in range(MOST_HEADS + 2):
+        fork.push({"README.md": f"words {number}\n"})
+        assert fork.ask("look")[:2] == (0, "pass")
+        assert fork.ask("publish")[:2] == (0, "pass"), number
+    assert fork.checks() == {f"ftgate: {LORA}": "success", "ftgate": "success"}
+
+
+def test_a_training_that_a_person_ran_again_is_judged(tmp_path: Path) -> None:
+    """What follows it is a first attempt, of a training's second."""
+    fork = Fork(tmp_path, gain=0.0)
+    assert fork.ask("publish", follows=2)[:2] == (0, "undecided")
+
+
+def test_a_verdict_in_doubt_beside_a_run_that_is_on_is_not_waited_for(tmp_path: Path) -> None:
+    """A person may never start that one."""
+    fork = Fork(tmp_path)
+    fork.push(README)
+    fork.job(f"ftgate judge {'e' * 40}")
+    check = next(each for each in fork.github.state.checks.values() if each.name == f"ftgate: {LORA}")
+    inputs = check.external_id.partition("/")[0]
+    fork.github.session().create_check_run(
+        fork.first,
+        check.name,
+        CheckOutput("running", "x"),
+        status="in_progress",
+        external_id=f"{inputs}/91/1",
+    )
+    fork.runs = count(92)
+    fork.github.state.start_run(
+        91, "in_progress", head_sha=fork.scratch.base, path=JUDGE, event="workflow_run"
+    )
+    pending(fork)
 
 
 def pending(fork: Fork, **how: Any) -> list[str]:

@@ -26,13 +26,14 @@ from scratch import (
 
 from gate.ci.finished import Target, publish_run
 from gate.ci.plan import CiOptions
-from gate.ci.record import read_ci, write_ci
+from gate.ci.record import Posting, read_ci, write_ci, write_posting
 from gate.ci.run import Effects, connect_client, run_ci
 from gate.errors import GitHubError, TrainingError, UsageError
+from gate.github.api import CheckOutput
 from gate.github.events import Runner
 from gate.github.token import Token
 from gate.progress import SilentProgress
-from gate.records import Event
+from gate.records import CiRun, Event
 from gate.report import render
 from gate.runfolder import RunFolder
 from gate.shell import Shell
@@ -140,6 +141,75 @@ def test_a_job_that_broke_off_leaves_nothing_in_progress(place: Place) -> None:
     assert str(place.checks[f"ftgate: {LORA}"][1]).startswith("could not measure")
     (body,) = place.bodies
     assert "left no result" in body
+
+
+def test_a_folder_that_could_not_be_fetched_makes_no_verdict_undone(place: Place) -> None:
+    """The whole comment lies in this run's check run: it is written again, and ends as it did."""
+    for gain, code in ((0.2, 0), (0.0, 1)):
+        shutil.rmtree(place.folder, ignore_errors=True)
+        place.github.state.comments.clear()
+        place.judge(gain)
+        place.publish(comment="never")
+        assert place.bodies == []
+        before = dict(place.checks)
+        shutil.rmtree(place.folder / "run")
+        (place.folder / "run").mkdir()
+        ended, said = place.publish()
+        assert (ended, place.checks) == (code, before)
+        assert "this run's verdict stands: what was published is published again" in said
+        (body,) = place.bodies
+        assert "left no result" not in body
+        assert LORA in body
+
+
+def test_what_an_earlier_attempt_published_is_not_this_ones(place: Place) -> None:
+    """Run again and broken off, its check runs are in progress again: nothing is restored over that."""
+    place.judge()
+    place.publish()
+    session, runs = place.github.session(), list(place.github.state.checks.values())
+    config = next(each for each in runs if each.name != "ftgate")
+    inputs = config.external_id.partition("/")[0]
+    session.create_check_run(
+        place.head, config.name, CheckOutput("running", "x"), status="in_progress",
+        external_id=f"{inputs}/100/2",
+    )  # fmt: skip
+    shutil.rmtree(place.folder / "run")
+    (place.folder / "run").mkdir()
+    code, _ = place.publish()
+    assert code == 3
+    assert "left no result" in place.bodies[0]
+
+
+def test_where_nothing_is_measured_whoever_comments_says_so(place: Place) -> None:
+    """The job that looks keeps that no config changed; without its folder it is found out again."""
+    place.head = place.scratch.commit({LORA: CONFIG})
+    place.github.state.push(7, place.head)
+    place.payload = pull_payload(place.scratch, place.head)
+    assert place.publish(comment="never")[0] == 0
+    assert read_ci(place.folder / "run").message == "no training config changed: nothing to measure"
+    shutil.rmtree(place.folder / "run")
+    (place.folder / "run").mkdir()
+    assert place.publish()[0] == 0
+    place.github.state.checks.clear()
+    assert place.publish()[0] == 0
+    assert place.checks["ftgate"][0] == "success"
+
+
+def test_whoever_comments_lets_through_what_the_job_that_measured_was_asked_to(place: Place) -> None:
+    """`fail-on-undecided: false` stands in one step of the workflow, and every job obeys it."""
+    error = replace(read_undecided(place), outcome="undecided", exit_code=4)
+    write_ci(place.folder / "run", error)
+    assert place.publish()[0] == 4
+    write_posting(place.folder / "run", Posting(fail_on_undecided=False))
+    assert place.publish()[0] == 0
+    assert place.checks["ftgate"][0] == "success"
+
+
+def read_undecided(place: Place) -> CiRun:
+    """A run whose one config is undecided."""
+    place.judge()
+    run = read_ci(place.folder / "run")
+    return replace(run, runs=tuple(replace(each, outcome="undecided", exit_code=4) for each in run.runs))
 
 
 def test_while_it_is_measured_the_check_run_says_since_when(place: Place) -> None:
