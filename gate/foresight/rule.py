@@ -24,16 +24,21 @@ Decides = Literal["full", "score", "proven"]
 @dataclass(frozen=True, slots=True)
 class Flips:
     """The share of documents whose answer a fine-tune changes either way, whether it was measured, and
-    where: in `runs` checks, or in a calibration that changed so many things."""
+    where: in `runs` checks, or in a calibration that changed so many things; and how many `changed` of how
+    many `documents` these saw, 0 of a mean over tasks."""
 
     rate: float = ASSUMED
     known: bool = False
     source: RateSource = "assumed"
     runs: int = 0
+    changed: int = 0
+    documents: int = 0
 
     @classmethod
     def mean(cls, several: Sequence[Flips]) -> Flips:
         """The rate of a mean over tasks: measured where that of each is; the assumed one else."""
+        if len(several) == 1:
+            return several[0]
         if not several or not all(each.known for each in several):
             return cls()
         calibrated = any(each.source == "calibrate" for each in several)
@@ -175,9 +180,13 @@ class Sight:
 
 def said_source(flips: Flips) -> str:
     """Where a flip rate comes from, in words."""
+    counted = f"{flips.changed:,} of {flips.documents:,}" if flips.documents else ""
+    checks = f"{flips.runs} check{'' if flips.runs == 1 else 's'}"
     if flips.source == "history":
-        return f"seen in {flips.runs} check{'' if flips.runs == 1 else 's'}"
-    return "calibrated" if flips.source == "calibrate" else "assumed"
+        return f"seen in {checks}: {counted}" if counted else f"seen in {checks}"
+    if flips.source == "calibrate":
+        return f"calibrated: {counted}" if counted else "calibrated"
+    return f"assumed: {counted} in {checks} is too little to tell" if counted else "assumed"
 
 
 def _percent(share: float) -> str:

@@ -163,7 +163,13 @@ def _sources(found: Foresight) -> Iterator[str]:
         yield from _wrapped(f"Answers that change: {', '.join(known)}.", "")
     if len(known) < len(shown):
         of = " of the other rules" if known else ""
-        yield f"That 10 % of the answers{of} change is assumed: nothing was measured yet."
+        few = [
+            f"{rule.rule} {rule.flips.changed:,} of {rule.flips.documents:,}"
+            for rule in shown
+            if rule.flips.documents and not rule.flips.known
+        ]
+        why = f"too little was seen yet: {', '.join(few)}" if few else "nothing was measured yet"
+        yield from _wrapped(f"That 10 % of the answers{of} change is assumed: {why}.", "")
 
 
 def _problems(planned: Planned) -> Iterator[str]:

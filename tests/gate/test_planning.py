@@ -132,14 +132,14 @@ def test_json_holds_the_same(place: Path) -> None:
     assert document["problems"][0]["key"] == "general/tiny/max_drop"
 
 
-def seen(place: Path, changed: int, source: Any = "calibrate") -> None:
-    """What the store knows of the base of `config.yaml`: that so many of 1,000 answers changed."""
+def seen(place: Path, changed: int, source: Any = "calibrate", of: int = 1000) -> None:
+    """What the store knows of the base of `config.yaml`: that so many answers changed."""
     base = place / "thing"
     base.mkdir(exist_ok=True)
     (base / "config.json").write_text("{}")
     (place / "config.yaml").write_text(CONFIG.replace("org/thing-1.5B", "thing"))
     key = base_key(ModelRef("thing", str(base), digest_model(base)))
-    rates = (TaskRate("general/tiny", form_of(known("general/tiny", 100).info), 1000, changed),)
+    rates = (TaskRate("general/tiny", form_of(known("general/tiny", 100).info), of, changed),)
     keep_rates(place / "store/v1", SeenRates(key, source, "x", "2026-01-01T00:00:00+00:00", rates))
 
 
@@ -153,7 +153,7 @@ def test_a_known_flip_rate_makes_an_error_of_a_warning(place: Path) -> None:
     seen(place, 1)
     said: list[str] = []
     assert not plan_config(options(), shell_of(place, said)).problems
-    assert "Answers that change: general/tiny/max_drop 0.1 % (calibrated)." in said[0]
+    assert "Answers that change: general/tiny/max_drop 0.1 % (calibrated: 1 of 1,000)." in said[0]
     assert "That 10 % of the answers of the other rules change is assumed" in said[0]
 
 
@@ -164,7 +164,18 @@ def test_history_is_worth_more_than_calibration(place: Path) -> None:
     for asked in (options(), options(config=None, base="thing")):
         said: list[str] = []
         plan_config(asked, shell_of(place, said))
-        assert "general/tiny/max_drop 0.1 % (seen in 1 check)" in " ".join(said[0].split())
+        assert "general/tiny/max_drop 0.1 % (seen in 1 check: 1 of 1,000)" in " ".join(said[0].split())
+
+
+def test_one_early_check_knows_no_rate(place: Path) -> None:
+    """None of 32 documents changed: the assumed rate, its neighbours and the warning stay."""
+    seen(place, 0, "history", of=32)
+    said: list[str] = []
+    planned = plan_config(options(), shell_of(place, said))
+    tiny = next(rule for rule in planned.foresight.rules if rule.rule == "general/tiny/max_drop")
+    assert [each.flips for each in tiny.sharpness] == [0.10, 0.05, 0.20]
+    assert [each.key for each in planned.problems] == ["general/tiny/max_drop"]
+    assert "is assumed: too little was seen yet: general/tiny/max_drop 0 of 32." in " ".join(said[0].split())
 
 
 def test_without_a_config_or_a_device(place: Path) -> None:
