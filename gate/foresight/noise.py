@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import NormalDist
 
-from gate.foresight import FRACTION, measured_tasks, strata_of
+from gate.foresight import FRACTION, measured_tasks
 from gate.foresight.rule import Sight
 from gate.records import Policy, Rule, TaskInfo
 from gate.stats.distributions import edge
@@ -120,7 +120,7 @@ def _of_flips(
     worst = max(rates, key=lambda name: rates[name])
     documents = noise[worst].documents
     flips = max(rates[worst], 1 / documents)  # nothing seen to flip is not proof that nothing does
-    sight = Sight.of(replace(rule, margin=1.0), policy, strata_of(measured), judging=1)
+    sight = Sight.of(replace(rule, margin=1.0), policy, measured, judging=1)
 
     def too_fine(margin: float) -> bool:
         design = replace(sight, margin=margin).design(flips)

@@ -31,7 +31,7 @@ def calibrated(make_repository: Callable[[], Any]) -> tuple[Any, str, str]:
     repository.write("thresholds.yaml", POLICY)
     for source in (repository.path / "data/blimp").iterdir():
         lines = source.read_text().splitlines(keepends=True)
-        source.write_text("".join((2 * lines)[:100]))  # three changes of a hundred make a rate known
+        source.write_text("".join((4 * lines)[:200]))  # which make a rate known
     texts = (f'{{"text": "Document {k} says that the old man went home, and slept."}}\n' for k in range(8))
     repository.write("data/some.jsonl", "".join(texts))
     done = repository.ftgate("calibrate", "base")
@@ -55,7 +55,7 @@ def test_every_task_is_tried_under_every_change(calibrated: tuple[Any, str, str]
     assert "scoring the base model" in log
     assert "2 % weight noise" in log
     assert "\r" not in log
-    assert scored(text).startswith("20 blocks were scored")  # 2 x 2 of tasks, 1 of text, 4 times
+    assert scored(text).startswith("60 blocks were scored")  # 2 x 7 of tasks, 1 of text, 4 times
 
 
 def test_the_proposal_stands_beside_the_policy(calibrated: tuple[Any, str, str]) -> None:

@@ -102,7 +102,8 @@ def test_what_it_says(place: Path) -> None:
     for words in (
         "What a rule can see if 10 % of the answers change; in brackets: if 5 % and 20 % do",
         "shown, not judged",
-        "depends on the base's own score",
+        "if 5 % of the answers change",
+        "if the true score lies above the limit by so many points",
         "- general/tiny/max_drop (line 5): max_drop 0.01 on 100 documents cannot be told from noise",
         "use at least 0.08",
         "assumed",
