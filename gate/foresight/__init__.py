@@ -159,9 +159,10 @@ def _rule(
 
 def _in_full(found: RuleForesight, sight: Sight, measured: Sequence[TaskInfo]) -> RuleForesight:
     """With what takes longer, and changes no problem but how firm it is."""
-    first, *others = (sight.expected(each.flips) for each in found.sharpness)
-    beside = tuple(each for each in others if each is not None)
-    found = replace(found, expected=first, expected_beside=beside, expected_score=sight.expected_score())
+    rates = [each.flips for each in found.sharpness]
+    first, *beside = sight.expected(rates) or (None,)
+    scores = sight.expected_score()
+    found = replace(found, expected=first, expected_beside=tuple(beside), expected_score=scores)
     if not sight.clustered:
         return found
     rate = found.flips.rate

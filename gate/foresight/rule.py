@@ -18,10 +18,10 @@ from gate.stats.power import (
     Design,
     blocked,
     caught,
-    course,
+    courses,
     documents_needed,
     effective_documents,
-    score_course,
+    score_courses,
     workable_margin,
 )
 from gate.stats.proof_power import Clusters, independent
@@ -187,23 +187,26 @@ class Sight:
         chance = blocked(replace(self, alike=alike).design(flips), 0.0)
         return 1 - chance if self.gains else chance
 
+    def expected(self, rates: Sequence[float]) -> tuple[tuple[float, ...], ...]:
+        """For each flip rate documents until a decision at each of `STEPS`; empty where all are scored."""
+        if self.decide != "score" or self.rule.bound == "min_score":
+            return ()
+        sign = -1 if self.gains else 1
+        drops = [sign * min(step * self.margin, 1.0) for step in STEPS]
+        cases = tuple((rate, drop) for rate in rates for drop in drops)
+        found = _documents(self.design(0.0), cases, self._runs)
+        return tuple(found[at : at + len(drops)] for at in range(0, len(found), len(drops)))
+
     def expected_score(self) -> tuple[float, ...] | None:
         """Of a `min_score`, documents until a decision at each of `SCORES`; None where all are scored."""
         if self.decide != "score" or self.rule.bound != "min_score":
             return None
         scores = [min(1.0, max(0.0, self.margin + step)) for step in SCORES]
-        return tuple(_score_documents(self.design(0.0), score, self._runs) for score in scores)
+        return tuple(each.documents for each in score_courses(self.design(0.0), scores, runs=self._runs))
 
     @property
     def _runs(self) -> int:
         return FEW_RUNS if max(len(self.strata), self.judging) > MANY else RUNS
-
-    def expected(self, flips: float) -> tuple[float, ...] | None:
-        """Documents until a decision at each of `STEPS`; None where all are scored."""
-        if self.decide != "score" or self.rule.bound == "min_score":
-            return None
-        design, sign = self.design(flips), -1 if self.gains else 1
-        return tuple(_documents(design, sign * min(step * self.margin, 1.0), self._runs) for step in STEPS)
 
     def cannot_work(self, flips: Flips, sharpness: Sharpness, planned: int) -> tuple[str, str]:
         """(problem, what would work); empty for a rule whose decisions are not mostly noise."""
@@ -273,10 +276,5 @@ def _percent(share: float) -> str:
 
 
 @lru_cache(maxsize=4096)
-def _score_documents(design: Design, score: float, runs: int) -> float:
-    return score_course(design, score, runs=runs).documents
-
-
-@lru_cache(maxsize=4096)
-def _documents(design: Design, drop: float, runs: int) -> float:
-    return course(design, drop, runs=runs).documents
+def _documents(design: Design, cases: tuple[tuple[float, float], ...], runs: int) -> tuple[float, ...]:
+    return tuple(each.documents for each in courses(design, cases, runs=runs))

@@ -171,23 +171,34 @@ def course(design: Design, drop: float, *, runs: int = 300, seed: int = 0, block
 
     Standard error of the mean documents: under 3 % of all documents at 300 runs.
     """
-    flips = max(design.flips, abs(drop))
-    chances = [(flips - drop) / 2, 1 - flips, (flips + drop) / 2]
+    (found,) = courses(design, [(design.flips, drop)], runs=runs, seed=seed, block=block)
+    return found
+
+
+def courses(
+    design: Design, cases: Sequence[tuple[float, float]], *, runs: int = 300, seed: int = 0, block: int = 32
+) -> tuple[Course, ...]:
+    """`course` for several (flips, drop), which together take little longer than one."""
     strata = design.leaves or (Stratum(design.documents),)
-    return _play(design, strata, _draw(strata, chances, runs, seed, block), _VALUES)
+    wide = [(max(flips, abs(drop)), drop) for flips, drop in cases]
+    chances = [[(flips - drop) / 2, 1 - flips, (flips + drop) / 2] for flips, drop in wide]
+    return _play(design, strata, _draw(strata, chances, runs, seed, block), _VALUES, len(cases))
 
 
-def score_course(design: Design, score: float, *, runs: int = 300, seed: int = 0, block: int = 32) -> Course:
-    """The same of `min_score`, whose margin is minus the least score, at a true one of `score`."""
+def score_courses(
+    design: Design, scores: Sequence[float], *, runs: int = 300, seed: int = 0, block: int = 32
+) -> tuple[Course, ...]:
+    """The same of `min_score`, whose margin is minus the least score, at several true ones."""
     leaves = design.leaves or (Stratum(design.documents),)
     strata = [Stratum(leaf.size, leaf.weight, -1.0, 0.0) for leaf in leaves]
-    chances = [score, 1 - score]
-    return _play(design, strata, _draw(strata, chances, runs, seed, block), _VALUES[:2])
+    rounds = _draw(strata, [[score, 1 - score] for score in scores], runs, seed, block)
+    return _play(design, strata, rounds, _VALUES[:2], len(scores))
 
 
 def _play(
-    design: Design, strata: Sequence[Stratum], rounds: list[list[Array | None]], values: Array
-) -> Course:
+    design: Design, strata: Sequence[Stratum], rounds: list[list[Array | None]], values: Array, cases: int
+) -> tuple[Course, ...]:
+    """Of as many runs for each of the cases, one after the other."""
     runs = next(len(block) for block in rounds[0] if block is not None)
     limit = Limit.at(design.margin, design.documents if design.whole and not design.leaves else None)
     breaks = _full_breaks(strata, rounds, values, limit)
@@ -207,8 +218,9 @@ def _play(
         still, evidence = still[~done], evidence.of_runs(~done)
         if not still.size:
             break
-    early, wrong = documents < every, verdict != breaks
-    return Course(_mean(documents), _mean(early), _mean(verdict), _mean(wrong), runs)
+    columns = (documents, documents < every, verdict, verdict != breaks)
+    each = zip(*(np.split(column, cases) for column in columns), strict=True)
+    return tuple(Course(*map(_mean, of_case), runs // cases) for of_case in each)
 
 
 def _mean(values: NDArray[np.int_] | NDArray[np.bool_]) -> float:
@@ -216,16 +228,20 @@ def _mean(values: NDArray[np.int_] | NDArray[np.bool_]) -> float:
 
 
 def _draw(
-    strata: Sequence[Stratum], chances: Sequence[float], runs: int, seed: int, block: int
+    strata: Sequence[Stratum], cases: Sequence[Sequence[float]], runs: int, seed: int, block: int
 ) -> list[list[Array | None]]:
-    """For every round and leaf (runs, values): how many documents of its block have each value."""
-    rng = np.random.default_rng(seed)
+    """For every round and leaf (cases x runs, values): how many documents of its block have each value, whose
+    chances each case has."""
     step = block * max(1, math.ceil(max(leaf.size for leaf in strata) / block / _LOOKS))
     rounds = math.ceil(max(leaf.size for leaf in strata) / step)
     left = [[min(step, leaf.size - at * step) for leaf in strata] for at in range(rounds)]
-    return [
-        [rng.multinomial(n, chances, runs).astype(float) if n > 0 else None for n in sizes] for sizes in left
-    ]
+    random = [np.random.default_rng(seed) for _ in cases]
+
+    def drawn(n: int) -> Array:
+        found = [rng.multinomial(n, chances, runs) for rng, chances in zip(random, cases, strict=True)]
+        return np.concatenate(found).astype(float)
+
+    return [[drawn(n) if n > 0 else None for n in sizes] for sizes in left]
 
 
 def _full_breaks(
