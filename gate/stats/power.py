@@ -61,7 +61,7 @@ class Design:
     @property
     def halvings(self) -> int:
         """To which the edges of its chances are known."""
-        return 12 if self.clusters else 60
+        return 12 if self.clusters else 30
 
     @classmethod
     def of_mean(

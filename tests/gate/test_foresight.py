@@ -484,8 +484,8 @@ def in_passages(*sizes: tuple[int, int], **policy: Any) -> tuple[Policy, tuple[T
 
 
 def test_clusters_are_worth_fewer_documents() -> None:
-    """500 documents in 100 passages of five, and in 50 of ten, where one further passage alone breaks it: it is
-    said what would be if they changed by themselves, and as one."""
+    """500 documents in 100 passages of five, and in 50 of ten, where one further passage alone breaks it; it
+    is said what would be if they changed by themselves, and as one."""
     policy, infos = in_passages((5, 100), decide="proven")
     (found,) = foresee(policy, infos, KNOWN).rules
     assert found.sharpness[0].mistaken == pytest.approx(0.5, abs=0.02)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,13 +16,15 @@ import pytest
 from gate.catalogue import Catalogue, KnownTask
 from gate.demo.run import lay_out
 from gate.devices import DEVICES, SCORING, TRAINING
-from gate.errors import ConfigErrors
+from gate.errors import ConfigErrors, UsageError
 from gate.flip_rates import base_key, form_of, keep_rates
+from gate.history import write_past
 from gate.models import digest_model
 from gate.planning import PlanOptions, find_tasks, plan_config
 from gate.policy import load_policy
 from gate.progress import SilentProgress
 from gate.records import Leaf, ModelRef, Policy, TaskInfo, TaskSpec
+from gate.records.history import PastTask, PastVerdict
 from gate.records.rates import SeenRates, TaskRate
 from gate.report.foresight import planned_text
 from gate.shell import Shell
@@ -166,6 +169,50 @@ def test_history_is_worth_more_than_calibration(place: Path) -> None:
         said: list[str] = []
         plan_config(asked, shell_of(place, said))
         assert "general/tiny/max_drop 0.1 % (seen in 1 check: 1 of 1,000)" in " ".join(said[0].split())
+
+
+def in_history(folder: Path, place: Path, changed: int) -> None:
+    """A verdict on `general/tiny` of the base `thing`, of 1,000 documents over several samples."""
+    base = digest_model(place / "thing")
+    flips = (PastTask("general/tiny", changed, 100),)
+    made = PastVerdict(
+        "2026-01-01T00:00:00+00:00", "", "c.yaml", "pass", (), flips, 100, 100, 1.0, base, "sha256:1", "p"
+    )
+    write_past(folder, made)
+    write_past(folder, replace(made, tuned="sha256:2"))
+
+
+def git(folder: Path, *arguments: str) -> None:
+    settings = ("-c", "user.name=a", "-c", "user.email=a@example.org")
+    subprocess.run(["git", "-C", str(folder), *settings, *arguments], check=True, capture_output=True)
+
+
+def test_a_history_may_lie_elsewhere_or_on_a_branch(place: Path) -> None:
+    """A folder, and a branch whether the remote's or the clone's own; what is not there is an error."""
+    path = place / "thresholds.yaml"
+    path.write_text(path.read_text().replace("0.01}", "0.2}"))
+    seen(place, 20)
+    in_history(place / "verdicts", place, 3)
+    git(place, "init", "-q", "-b", "main")
+    in_history(place / ".ftgate/history", place, 1)
+    for step in (("add", ".ftgate"), ("commit", "-qm", "kept"), ("branch", "kept")):
+        git(place, *step)
+    shutil.rmtree(place / ".ftgate")
+
+    def told(history: str | None) -> str:
+        said: list[str] = []
+        named = None if history is None else Path(history)
+        plan_config(options(base="thing", history=named), shell_of(place, said))
+        return " ".join(said[0].split())
+
+    assert "2 % (calibrated: 20 of 1,000)" in told(None)
+    assert "3 % (seen in 2 checks: 6 of 200)" in told("verdicts")
+    assert "1 % (seen in 2 checks: 2 of 200)" in told("branch:kept")
+    git(place, "update-ref", "refs/remotes/origin/far", "kept")
+    assert "1 % (seen in 2 checks: 2 of 200)" in told("branch:far")
+    for missing, why in (("nowhere", "no folder nowhere"), ("branch:none", "holds no branch none")):
+        with pytest.raises(UsageError, match=why):
+            told(missing)
 
 
 def test_one_early_check_knows_no_rate(place: Path) -> None:
