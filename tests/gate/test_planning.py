@@ -172,7 +172,7 @@ def test_history_is_worth_more_than_calibration(place: Path) -> None:
 
 
 def in_history(folder: Path, place: Path, changed: int) -> None:
-    """A verdict on `general/tiny` of the base `thing`, of 1,000 documents over several samples."""
+    """Two verdicts on the base `thing`, each on all 100 documents of `general/tiny`."""
     base = digest_model(place / "thing")
     flips = (PastTask("general/tiny", changed, 100),)
     made = PastVerdict(
