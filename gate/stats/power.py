@@ -218,13 +218,9 @@ def _play(
         still, evidence = still[~done], evidence.of_runs(~done)
         if not still.size:
             break
-    columns = (documents, documents < every, verdict, verdict != breaks)
-    each = zip(*(np.split(column, cases) for column in columns), strict=True)
-    return tuple(Course(*map(_mean, of_case), runs // cases) for of_case in each)
-
-
-def _mean(values: NDArray[np.int_] | NDArray[np.bool_]) -> float:
-    return float(values.mean())
+    columns = np.stack([documents, documents < every, verdict, verdict != breaks]).reshape(4, cases, -1)
+    shares = columns.mean(axis=2).T.tolist()
+    return tuple(Course(used, early, broke, wrong, runs // cases) for used, early, broke, wrong in shares)
 
 
 def _draw(
@@ -248,11 +244,12 @@ def _full_breaks(
     strata: Sequence[Stratum], rounds: list[list[Array | None]], values: Array, limit: Limit
 ) -> NDArray[np.bool_]:
     """(runs,): whether the full benchmark breaks the limit."""
-    means = [
-        leaf.weight / leaf.size * sum(blocks[k] @ values for blocks in rounds if blocks[k] is not None)
-        for k, leaf in enumerate(strata)
-    ]
-    return np.asarray(sum(means) > limit.kept + 1e-12)
+    mean = np.zeros(())
+    for blocks in rounds:
+        for leaf, block in zip(strata, blocks, strict=True):
+            if block is not None:
+                mean = mean + leaf.weight / leaf.size * (block @ values)
+    return np.asarray(mean > limit.kept + 1e-12)
 
 
 def _reach(error: float, rules: int) -> float:

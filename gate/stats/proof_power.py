@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gate.stats.distributions import t_quantile
 from gate.stats.estimate import Array
@@ -65,7 +66,7 @@ class _Moments:
     def mean(self) -> Array:
         return self.s / self.sizes[0]
 
-    def high(self, error: float) -> tuple[Array, Array]:
+    def high(self, error: float) -> tuple[Array, NDArray[np.bool_]]:
         """(runs,) each: the upper end of `cluster_bounds`, and whether it is known."""
         k, r, (m1, m2, m3) = self.number, self.mean, self.sizes
         squares = np.maximum(self.s2 - 2 * r * self.sm + r**2 * m2, 0.0)
@@ -73,7 +74,8 @@ class _Moments:
         variance = squares / (k - 1) * k / m1**2
         skew = cubes / k / np.maximum(squares / k, 1e-30) ** 1.5
         t = t_quantile(1 - 2 * error, k - 1)
-        return r - np.sqrt(variance) * np.minimum(-t, _hall(-t, skew, k)), variance > 1e-24 * r**2
+        known = np.asarray(variance > 1e-24 * r**2)
+        return r - np.sqrt(variance) * np.minimum(-t, _hall(-t, skew, k)), known
 
 
 def worth(clusters: Sequence[Clusters]) -> float:

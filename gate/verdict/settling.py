@@ -82,7 +82,7 @@ def ask(rule: Rule, series: Sequence[Series]) -> Question | None:
         rule.id,
         tuple(each.key for each in drawn),
         tuple(Stratum(each.size, each.weight, low, high) for each in drawn),
-        Limit.at(margin, first.size if len(drawn) == 1 and first.right_or_wrong else None),
+        Limit.at(margin, first.size if first.weight == 1 and first.right_or_wrong else None),
         of_score,
         first.higher_is_better,
     )
