@@ -132,22 +132,24 @@ def _documents(found: Foresight) -> Iterator[str]:
                 why = "all of them: champion rules are judged in full"
             yield f"  {_named(rule.rule)} {every:>8}   {why}"
             continue
-        yield _expected(rule.rule, every, rule.expected)
+        yield _expected(_named(rule.rule), every, rule.expected)
         for each, expected in zip(rule.sharpness[1:], rule.expected_beside, strict=True):
-            yield _expected(f"   if {_rate(each.flips)} of the answers change", "", expected)
+            beside = fit(f"if {_rate(each.flips)} of the answers change", _NAME - 2)
+            yield _expected(f"  {beside}", "", expected)
     share = f"{100 * found.expected_share:.0f} %"
     yield f"  A model that changes nothing is judged on about {share} of the documents."
 
 
 def _expected(name: str, every: str, expected: Sequence[float]) -> str:
     none, half, limit, twice = (count(round(n)) for n in expected)
-    return f"  {_named(name)} {every:>8} {none:>9} {half:>9} {limit:>10} {twice:>10}"
+    return f"  {name} {every:>8} {none:>9} {half:>9} {limit:>10} {twice:>10}"
 
 
 def _scores(found: Foresight) -> Iterator[str]:
     """Under `score`: the documents until a decision on a score, which depends on the score itself."""
     rules = [rule for rule in found.rules if rule.expected_score is not None]
     if rules:
+        yield ""
         yield "Documents until a decision, if the true score lies above the limit by so many points"
         steps = " ".join(f"{100 * step:>9.0f}" for step in SCORES)
         yield f"  {_named('rule')} {'all':>8} {steps}"
