@@ -56,7 +56,16 @@ def make(case: Case, rng: np.random.Generator, kind: type[Schedule]) -> tuple[Sc
     names = [f"task{number}" for number in range(len(case.tasks))]
     sizes = [n for n, *_ in case.tasks]
     infos = [
-        TaskInfo(f"general/{name}", "benchmarks", "acc", "none", "accuracy", True, (Leaf(name, n, n),))
+        TaskInfo(
+            f"general/{name}",
+            "benchmarks",
+            "acc",
+            "none",
+            "accuracy",
+            True,
+            (Leaf(name, n, n),),
+            right_or_wrong=True,
+        )
         for name, n in zip(names, sizes, strict=True)
     ]
     rules = [Rule("general", name, "max_drop", case.margin) for name in names]

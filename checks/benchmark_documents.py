@@ -6,8 +6,9 @@ import functools
 import hashlib
 import inspect
 import json
-from collections import defaultdict
-from collections.abc import Mapping
+import random
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any
@@ -98,13 +99,24 @@ def make_document(
         request for instance in instances for request in [_request(task, instance)] * (instance.repeats or 1)
     )
     prompt, target, choices = _texts(task, doc, requests)
-    cluster = None if cluster_by is None else _cluster(task, doc, cluster_by)
+    cluster = None if cluster_by is None else cluster_of(task, doc, cluster_by)
     part = None if slice_by is None else part_of(task.task_name, doc, prompt, slice_by)
     return Document(number, document_hash(doc), requests, prompt, target, choices, cluster, part)
 
 
-def _cluster(task: Task, doc: Any, field: str) -> str:
-    """A digest of the field's value: a passage may be long, and only which are equal matters."""
+def count_clusters(
+    task: Task, documents: Sequence[Any], field: str, planned: int
+) -> tuple[tuple[int, int], ...]:
+    """(documents, how many clusters of so many) of `planned` documents: of all, or else of a random draw."""
+    named = [cluster_of(task, doc, field) for doc in documents]
+    if planned < len(named):
+        named = random.Random(0).sample(named, planned)
+    return tuple(sorted(Counter(Counter(named).values()).items()))
+
+
+def cluster_of(task: Task, doc: Any, field: str) -> str:
+    """A digest of the field's value: a passage may be long, and only which are equal matters. Raises
+    DataError where the document has no such field."""
     if not isinstance(doc, Mapping) or field not in doc:
         fields = ", ".join(map(str, doc)) if isinstance(doc, Mapping) else "none"
         raise DataError(

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 from lm_eval.api.instance import Instance
-from lm_eval.api.metrics import bleu, chrf, chrfpp, mean, ter
-from lm_eval.api.task import Task
+from lm_eval.api.metrics import bleu, chrf, chrfpp, exact_match_fn, mean, ter
+from lm_eval.api.task import ConfigurableTask, Task
 from lm_eval.filters.custom import CustomFilter
 
 from checks.protocol import DocumentValues
@@ -19,6 +19,7 @@ from gate.errors import MeasurementError
 from gate.records import Response
 
 Raw = Any  # what lm-eval's models return: (log-probability, greedy), a log-probability, or text
+CHOSEN = frozenset(("acc", "acc_norm", "acc_bytes", "acc_mutual_info", "exact_match"))  # by options
 SLOW = (bleu, chrf, chrfpp, ter)
 
 
@@ -67,6 +68,20 @@ def metrics_of(task: Task, instances: list[Instance]) -> dict[tuple[str, str], A
 def is_mean(task: Task, metric: str) -> bool:
     """Whether the task's value is the mean over documents; lm-eval takes that where a task says nothing."""
     return task.aggregation().get(metric, mean) in (mean, np.mean)
+
+
+def right_or_wrong(task: Task, metric: str) -> bool:
+    """Whether lm-eval's own code gives every document a 1 or a 0 in `metric`, whatever a model answers. Names
+    do not tell: `acc` of truthfulqa_mc2 is a probability, an exact match over several answers a mean."""
+    own = (
+        type(task).process_results is ConfigurableTask.process_results and task.config.process_results is None
+    )
+    if not own or not is_mean(task, metric):
+        return False
+    if task.OUTPUT_TYPE == "generate_until":
+        scorer = getattr(task, "_metric_fn_list", {}).get(metric)
+        return metric == "exact_match" and scorer is exact_match_fn and (task.config.repeats or 1) == 1
+    return task.OUTPUT_TYPE in ("multiple_choice", "loglikelihood") and metric in CHOSEN
 
 
 def document_values(task: Task, instances: list[Instance]) -> DocumentValues:

@@ -10,11 +10,11 @@ from pathlib import Path
 
 from lm_eval.api.task import Task
 
-from checks.benchmark_documents import one_document
+from checks.benchmark_documents import count_clusters, one_document
 from checks.benchmark_leaves import OpenBenchmark
 from checks.benchmark_sources import task_sources
 from checks.benchmark_tasks import GateFactory, Loaded, TaskNames, UnsafeTask, load
-from checks.benchmark_values import declared, is_mean, probe
+from checks.benchmark_values import declared, is_mean, probe, right_or_wrong
 from checks.benchmark_ways import fresh_random_state, lm_eval_ways
 from checks.metrics import Choice, NoChoice, choose, unit_of
 from checks.parts import BUILT_IN, count_parts
@@ -164,14 +164,27 @@ def _info(spec: TaskSpec, policy: Policy, loaded: Loaded, choice: Choice) -> Tas
         filter=choice.filter,
         unit=unit_of(choice.metric),
         higher_is_better=directions.pop(),
-        leaves=tuple(map(Leaf, loaded.leaves, sizes, planned, weights)),
+        leaves=tuple(map(Leaf, loaded.leaves, sizes, planned, weights, _clusters(spec, loaded, planned))),
         num_fewshot=shots.pop() if len(shots) == 1 else None,
         chat_template=spec.chat_template if spec.chat_template != "auto" else policy.evaluation.chat_template,
         metric_reason=choice.reason,
         sources=task_sources(loaded.yamls, loaded.leaves.values(), policy),
+        cluster_by=spec.cluster_by or "",
         slice_by=spec.slice_by or "",
         parts=parts,
+        right_or_wrong=all(right_or_wrong(task, choice.metric) for task in loaded.leaves.values()),
     )
+
+
+def _clusters(spec: TaskSpec, loaded: Loaded, planned: Sequence[int]) -> list[tuple[tuple[int, int], ...]]:
+    """Of each leaf how many clusters there are of how many documents."""
+    leaves = loaded.leaves.values()
+    if spec.cluster_by is None:
+        return [()] * len(planned)
+    return [
+        count_clusters(task, task_documents(task), spec.cluster_by, count)
+        for task, count in zip(leaves, planned, strict=True)
+    ]
 
 
 def _require_field(name: str, field: str, loaded: Loaded, key: str = "cluster_by") -> None:

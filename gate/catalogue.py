@@ -19,13 +19,13 @@ from gate.errors import StoreError
 from gate.records import Policy, TaskInfo, TaskSpec
 from gate.sealed import Damaged, NewerSchema, open_record, seal_record, write_whole
 
-SCHEMA = 1
+SCHEMA = 2  # 1 counted no clusters
 DECIDING = ("lm_eval", "datasets")  # packages
 
 
 @dataclass(frozen=True, slots=True)
 class KnownTask:
-    """A task's documents, metric and subtasks, and what one model reads for a document, in characters."""
+    """A task's documents, metric, subtasks and clusters, and the characters that a model reads a document."""
 
     info: TaskInfo
     characters: float | None = None

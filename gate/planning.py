@@ -6,11 +6,13 @@ Neither torch nor transformers is imported; lm-eval only for tasks that the stor
 from __future__ import annotations
 
 import math
+import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
+from gate.branch_history import named_history
 from gate.catalogue import Catalogue, KnownTask
 from gate.configs import load_config
 from gate.configs.data import split_files
@@ -18,7 +20,7 @@ from gate.devices import DEVICES
 from gate.errors import InfrastructureError, UsageError, together
 from gate.fetch import fetch_model
 from gate.flip_rates import flips_on
-from gate.foresight import Foresight, doubts_of, foresee
+from gate.foresight import Flips, Foresight, doubts_of, foresee
 from gate.foresight.costs import (
     CHARACTERS_PER_TOKEN,
     Rows,
@@ -28,12 +30,12 @@ from gate.foresight.costs import (
     parameters_by_name,
     training_tokens,
 )
-from gate.history import FOLDER as HISTORY
 from gate.models import digest_model, tensor_shapes
 from gate.plan import build_plan
 from gate.policy import load_policy
-from gate.records import Dataset, ModelRef, Policy, TrainingConfig
+from gate.records import Dataset, ModelRef, Policy, TaskInfo, TrainingConfig
 from gate.report.foresight import Planned, planned_json, planned_text
+from gate.repository import Repository
 from gate.sealed import disk_errors
 from gate.shell import Shell
 from gate.store import Store, store_root
@@ -45,7 +47,8 @@ LINES = (".jsonl", ".ndjson", ".txt", ".csv")  # a row a line
 class PlanOptions:
     """What `ftgate plan` was asked. Without a `device` those are taken that the policy has prices for.
 
-    `base` is the base model whose flip rates count; else the config's.
+    `base` is the base model whose flip rates count; else the config's. `history` is the folder of earlier
+    verdicts that tell them, or `branch:NAME`.
     """
 
     config: Path | None
@@ -53,6 +56,7 @@ class PlanOptions:
     device: str | None = None
     as_json: bool = False
     base: str | None = None
+    history: Path | None = None
 
 
 def plan_config(options: PlanOptions, shell: Shell) -> Planned:
@@ -69,8 +73,7 @@ def plan_config(options: PlanOptions, shell: Shell) -> Planned:
     store = Store(store_root(shell.environ), warn=shell.warn)
     tasks = find_tasks(policy, store.root / "tasks")
     infos = tuple(task.info for task in tasks)
-    base = _base(options.base, config, shell.environ)
-    known = flips_on(store, base, infos) if base else {}
+    known = _known_flips(options, config, store, infos, shell)
     plan = build_plan(policy, ModelRef(config.base_model if config else "", "", ""), infos, config)
     foresight = foresee(policy, infos, known)
     problems = doubts_of(foresight, policy)
@@ -84,7 +87,23 @@ def plan_config(options: PlanOptions, shell: Shell) -> Planned:
     return planned
 
 
-def _base(given: str | None, config: TrainingConfig | None, environ: Mapping[str, str]) -> ModelRef | None:
+def _known_flips(
+    options: PlanOptions,
+    config: TrainingConfig | None,
+    store: Store,
+    infos: tuple[TaskInfo, ...],
+    shell: Shell,
+) -> dict[str, Flips]:
+    """What the store and the history that is meant know of this base."""
+    with tempfile.TemporaryDirectory(prefix="ftgate-") as room:
+        history = named_history(options.history, Repository(Path()), Path(room))
+        base = _base(options.base, config, shell.environ, history)
+        return flips_on(store, base, infos, history) if base else {}
+
+
+def _base(
+    given: str | None, config: TrainingConfig | None, environ: Mapping[str, str], history: Path
+) -> ModelRef | None:
     """The base model, so that its flip rates are found; None where it is not on this disk."""
     name = given or (config.base_model if config else "")
     if not name:
@@ -92,7 +111,7 @@ def _base(given: str | None, config: TrainingConfig | None, environ: Mapping[str
     asked = config.base_revision if config and not given else None
     try:
         folder, revision = fetch_model(name, asked, environ={**environ, "HF_HUB_OFFLINE": "1"})
-        needed = not revision or HISTORY.is_dir()  # reading all of a large model takes a while
+        needed = not revision or history.is_dir()  # reading all of a large model takes a while
         digest = digest_model(folder) if needed else ""
     except (UsageError, InfrastructureError):
         return None

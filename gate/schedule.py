@@ -38,6 +38,7 @@ def series_of(
             info.unit,
             info.higher_is_better,
             aggregations[key_of(info, leaf.name)],
+            info.right_or_wrong and policy.seeds == 1,  # a mean over trainings is neither
         )
         for info in infos
         for leaf in info.leaves

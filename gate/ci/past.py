@@ -6,18 +6,12 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from gate.branch_history import branch_of, write_branch
 from gate.changes import dependencies, depends
 from gate.ci.refs import Refs, in_checkout
 from gate.history import FOLDER
 from gate.records import Event
-from gate.repository import LINK, MODULE, Repository
-
-BRANCH = "branch:"  # --history branch:NAME is that branch of the repository, not a folder
-
-
-def branch_of(asked: Path | None) -> str:
-    """The branch that `--history` names, "" where it names a folder or nothing."""
-    return str(asked).removeprefix(BRANCH) if str(asked).startswith(BRANCH) else ""
+from gate.repository import Repository
 
 
 def kept_in(asked: Path | None) -> Path:
@@ -40,7 +34,7 @@ def find_history(
     """
     branch = branch_of(asked)
     if branch:
-        return _of_branch(branch, repository, room / "history")
+        return write_branch(f"refs/remotes/origin/{branch}", repository, room / "history")
     if asked is None or event.trusted_ref:
         return asked.absolute() if asked else None
     files = [file.path for file in (*refs.head_files, *refs.base_files)]
@@ -50,12 +44,3 @@ def find_history(
         if any(depends(name, file) for name in named for file in files):
             return refs.base_tree.absolute() / inside
     return asked.absolute()
-
-
-def _of_branch(branch: str, repository: Repository, room: Path) -> Path:
-    tip, start = f"refs/remotes/origin/{branch}", f"{FOLDER.as_posix()}/"
-    room.mkdir()
-    if repository.holds(tip):
-        files = [file for file in repository.files(tip) if file.path.startswith(start)]
-        repository.extract([file for file in files if file.mode not in (LINK, MODULE)], room)
-    return room.absolute() / FOLDER

@@ -66,6 +66,12 @@ def check(context: click.Context, /, **options: Any) -> None:
 @THRESHOLDS
 @click.option("--device", type=click.Choice(tuple(DEVICES)), help="Estimate time and money on this device.")
 @click.option("--base", help="Base model whose flip rates count; else what the config names.")
+@click.option(
+    "--history",
+    type=Folder,
+    metavar="DIR",
+    help="Earlier verdicts, whose flip rates count: a folder or branch:NAME  [default: .ftgate/history].",
+)
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 @click.pass_context
 def plan(context: click.Context, /, **options: Any) -> None:

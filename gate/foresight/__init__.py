@@ -12,11 +12,20 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from gate.errors import ConfigErrors, Problem
-from gate.foresight.rule import BESIDE, Decides, Flips, RuleForesight, Sharpness, Sight, said_source
+from gate.foresight.clusters import said_clusters, strata_of, too_few_clusters
+from gate.foresight.rule import (
+    BESIDE,
+    SCORES,
+    Decides,
+    Flips,
+    RuleForesight,
+    Sharpness,
+    Sight,
+    said_source,
+)
 from gate.foresight.slices import SlicesSight
 from gate.records import Policy, Rule, TaskInfo
 from gate.stats.power import family
-from gate.stats.sequential import Stratum
 
 FRACTION = "accuracy"  # the unit of metrics that are 0 or 1 a document
 
@@ -85,11 +94,11 @@ def problems_of(foresight: Foresight, policy: Policy) -> tuple[Problem, ...]:
 
 
 def doubts_of(foresight: Foresight, policy: Policy) -> tuple[Problem, ...]:
-    """The problems at assumed flip rates: what to be warned of. Raises `ConfigErrors` with those at measured
-    ones, and those that no rate could mend."""
-    known = {each.rule for each in foresight.rules if each.flips.known or each.endless}
+    """The problems that something assumed makes: what to be warned of. Raises `ConfigErrors` with those at
+    measured flip rates, and those that no rate could mend."""
+    firm = {each.rule for each in foresight.rules if each.firm}
     problems = problems_of(foresight, policy)
-    if errors := [each for each in problems if each.key in known]:
+    if errors := [each for each in problems if each.key in firm]:
         raise ConfigErrors(errors)
     return problems
 
@@ -131,18 +140,40 @@ def _rule(
     if note:
         endless = rule.judges and any(info.unit != FRACTION for info in measured)
         problem, hint = _never_proven(rule, policy, unit) if endless else ("", "")
-        return replace(plain, note=note, problem=problem, hint=hint, endless=endless)
+        return replace(plain, note=note, problem=problem, hint=hint, endless=endless, firm=endless)
     beside = () if flips.known or brief else BESIDE
     if rule.slices is not None and measured:
         parts = SlicesSight.of(rule, policy, measured[0])
         sharpness = parts.at((flips.rate, *beside))
         problem, hint = parts.cannot_work(flips, sharpness)
-        return replace(plain, sharpness=sharpness, note=parts.note, problem=problem, hint=hint)
-    sight = Sight.of(rule, policy, strata_of(measured), judging)
+        found = replace(plain, sharpness=sharpness, note=parts.note, firm=flips.known)
+        return replace(found, problem=problem, hint=hint)
+    if (few := too_few_clusters(rule, policy, measured)) != ("", ""):
+        return replace(plain, note=few[0].partition(",")[0], problem=few[0], hint=few[1], firm=True)
+    sight = Sight.of(rule, policy, measured, judging)
     sharpness = tuple(sight.at(rate) for rate in (flips.rate, *beside))
     problem, hint = sight.cannot_work(flips, sharpness[0], planned)
-    expected = None if brief else sight.expected(flips.rate)
-    return replace(plain, sharpness=sharpness, expected=expected, problem=problem, hint=hint)
+    found = replace(plain, sharpness=sharpness, problem=problem, hint=hint, firm=flips.known)
+    return found if brief else _in_full(found, sight, measured)
+
+
+def _in_full(found: RuleForesight, sight: Sight, measured: Sequence[TaskInfo]) -> RuleForesight:
+    """With what takes longer, and changes no problem but how firm it is."""
+    rates = [each.flips for each in found.sharpness]
+    first, *beside = sight.expected(rates) or (None,)
+    scores = sight.expected_score()
+    found = replace(found, expected=first, expected_beside=tuple(beside), expected_score=scores)
+    if not sight.clustered:
+        return found
+    rate = found.flips.rate
+    apart, as_one = (sight.mistaken(rate, alike) for alike in (0.0, 1.0))
+    note = (
+        f"{said_clusters(sight.clusters, measured)}; mistaken {100 * apart:.1f} % if their documents change "
+        f"independently, {100 * as_one:.1f} % as one"
+    )
+    # How alike they change is assumed: a rule that works where they do not at all may work.
+    works = not sight.cannot_work(found.flips, replace(found.sharpness[0], mistaken=apart), 0)[0]
+    return replace(found, note=note, firm=found.firm and not works)
 
 
 def measured_tasks(rule: Rule, policy: Policy, infos: Mapping[str, TaskInfo]) -> tuple[TaskInfo, ...]:
@@ -178,16 +209,6 @@ def _never_proven(rule: Rule, policy: Policy, unit: str) -> tuple[str, str]:
     )
 
 
-def strata_of(measured: Sequence[TaskInfo]) -> tuple[Stratum, ...]:
-    """Leaves with their weights in the rule's mean; one that several tasks hold counts once."""
-    found: dict[str, tuple[int, float]] = {}
-    for info in measured:
-        for leaf in info.leaves:
-            size, weight = found.get(leaf.name, (leaf.documents_planned, 0.0))
-            found[leaf.name] = (max(size, leaf.documents_planned), weight + leaf.weight / len(measured))
-    return tuple(Stratum(size, weight) for size, weight in found.values() if size and weight)
-
-
 # ── All rules ────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -219,6 +240,7 @@ def _share(policy: Policy, infos: Mapping[str, TaskInfo], rules: Sequence[RuleFo
 
 __all__ = [
     "BESIDE",
+    "SCORES",
     "Family",
     "Flips",
     "Foresight",

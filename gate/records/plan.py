@@ -81,6 +81,9 @@ class Leaf:
     documents_total: int
     documents_planned: int
     weight: float = 1.0  # share of this leaf in its group's value; they add up to 1
+    # By the policy's `cluster_by`: (documents, how many clusters of so many), of what is planned; under a
+    # limit as one random draw has them. Empty where it names none.
+    clusters: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +103,10 @@ class TaskInfo:
     digest: str = ""  # of the task's config, code and requests
     # (path from the policy's folder, digest) of the team's own files and folders that it was read from
     sources: tuple[tuple[str, str], ...] = ()
+    cluster_by: str = ""  # the field that says which documents belong together; "" for none
     slice_by: str = ""  # what `Document.part` is; "" where no rule asks for one
     parts: tuple[tuple[str, int], ...] = ()  # documents of each value of the field that slices are by
+    right_or_wrong: bool = False  # lm-eval's own code gives every document a 1 or a 0 in `metric`
 
     def sizes(self, by: str) -> dict[str, int]:
         """The documents that will be scored of each part; of a field under a `limit` about so many."""

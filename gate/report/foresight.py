@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 
 from gate.devices import SCORING, TRAINING
 from gate.errors import Problem
-from gate.foresight import Foresight, RuleForesight, said_source
+from gate.foresight import SCORES, Foresight, RuleForesight, said_source
 from gate.foresight.costs import CHARACTERS_PER_TOKEN, Cost, Work
 from gate.report.quantities import count, duration, many, millions, scale_of
 from gate.report.text import fit, one_line, quiet, visible
@@ -41,7 +41,7 @@ def planned_text(planned: Planned) -> str:
     """For people: plain text, at most 100 columns."""
     parts = [*_opening(planned), *_sight(planned.foresight)]
     if planned.foresight.decide == "score":
-        parts += ["", *_documents(planned.foresight)]
+        parts += ["", *_documents(planned.foresight), *_scores(planned.foresight)]
     parts += ["", *_together(planned.foresight)]
     if planned.problems or planned.warnings:
         parts += ["", *_problems(planned)]
@@ -125,15 +125,37 @@ def _documents(found: Foresight) -> Iterator[str]:
         if not rule.sharpness:
             continue
         if rule.expected is None:
-            why = "all of them: slices are judged in full" if rule.note else "depends on the base's own score"
+            if rule.expected_score is not None:
+                continue
+            why = "all of them: slices are judged in full"
             if rule.rule.endswith("_champion"):
                 why = "all of them: champion rules are judged in full"
             yield f"  {_named(rule.rule)} {every:>8}   {why}"
             continue
-        none, half, limit, twice = (count(round(n)) for n in rule.expected)
-        yield f"  {_named(rule.rule)} {every:>8} {none:>9} {half:>9} {limit:>10} {twice:>10}"
+        yield _expected(_named(rule.rule), every, rule.expected)
+        for each, expected in zip(rule.sharpness[1:], rule.expected_beside, strict=True):
+            beside = fit(f"if {_rate(each.flips)} of the answers change", _NAME - 2)
+            yield _expected(f"  {beside}", "", expected)
     share = f"{100 * found.expected_share:.0f} %"
     yield f"  A model that changes nothing is judged on about {share} of the documents."
+
+
+def _expected(name: str, every: str, expected: Sequence[float]) -> str:
+    none, half, limit, twice = (count(round(n)) for n in expected)
+    return f"  {name} {every:>8} {none:>9} {half:>9} {limit:>10} {twice:>10}"
+
+
+def _scores(found: Foresight) -> Iterator[str]:
+    """Under `score`: the documents until a decision on a score, which depends on the score itself."""
+    rules = [rule for rule in found.rules if rule.expected_score is not None]
+    if rules:
+        yield ""
+        yield "Documents until a decision, if the true score lies above the limit by so many points"
+        steps = " ".join(f"{100 * step:>9.0f}" for step in SCORES)
+        yield f"  {_named('rule')} {'all':>8} {steps}"
+    for rule in rules:
+        numbers = " ".join(f"{count(round(n)):>9}" for n in rule.expected_score or ())
+        yield f"  {_named(rule.rule)} {count(rule.documents):>8} {numbers}"
 
 
 def _together(found: Foresight) -> Iterator[str]:
@@ -163,7 +185,13 @@ def _sources(found: Foresight) -> Iterator[str]:
         yield from _wrapped(f"Answers that change: {', '.join(known)}.", "")
     if len(known) < len(shown):
         of = " of the other rules" if known else ""
-        yield f"That 10 % of the answers{of} change is assumed: nothing was measured yet."
+        few = [
+            f"{rule.rule} {rule.flips.changed:,} of {rule.flips.documents:,}"
+            for rule in shown
+            if rule.flips.documents and not rule.flips.known
+        ]
+        why = f"too little was seen yet: {', '.join(few)}" if few else "nothing was measured yet"
+        yield from _wrapped(f"That 10 % of the answers{of} change is assumed: {why}.", "")
 
 
 def _problems(planned: Planned) -> Iterator[str]:

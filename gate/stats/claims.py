@@ -19,10 +19,12 @@ from gate.stats.sequential import BREAKS, KEEPS, ROUNDING, SIGNS, Evidence, offs
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """A rule of the full benchmark: a mean of at most `kept` keeps it, of at least `broken` breaks it."""
+    """A rule of the full benchmark: a mean of at most `kept` keeps it, of at least `broken` breaks it. With a
+    `lattice` the mean is a whole number over it."""
 
     kept: float
     broken: float
+    lattice: int | None = None
 
     @classmethod
     def at(cls, margin: float, lattice: int | None = None) -> Limit:
@@ -32,7 +34,14 @@ class Limit:
             return cls(margin, margin)
         # A margin of exactly k documents is kept by k documents, whatever binary makes of their product.
         most = math.floor(lattice * margin + 1e-9)
-        return cls(most / lattice, (most + 1) / lattice)
+        return cls(most / lattice, (most + 1) / lattice, lattice)
+
+    def rounded(self, low: float, high: float) -> tuple[float, float]:
+        """Bounds of the full benchmark's mean, moved inwards to what it can be."""
+        if self.lattice is None:
+            return low, high
+        n = self.lattice
+        return math.ceil(low * n - 1e-6) / n, math.floor(high * n + 1e-6) / n
 
 
 def log_evidence(evidence: Evidence, limit: Limit) -> Array:

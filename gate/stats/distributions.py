@@ -55,9 +55,9 @@ def hypergeometric_cdf(x: int, n: int, successes: int, total: int) -> float:
     return float(np.exp(ways - _log_choose(total, np.array([n]))).sum())
 
 
-def edge(rejected: Callable[[float], bool], inside: float, outside: float) -> float:
+def edge(rejected: Callable[[float], bool], inside: float, outside: float, halvings: int = 60) -> float:
     """Where the accepted region that holds `inside` ends towards `outside`, by halving."""
-    for _ in range(60):
+    for _ in range(halvings):
         middle = (inside + outside) / 2
         if rejected(middle):
             outside = middle

@@ -3,8 +3,7 @@
 A rule looks at `documents` documents of a benchmark that were drawn from a population. There the tuned
 model drops by some true amount, and a share `flips` of documents changes either way. All figures are over
 the draw of the documents, and for `score` over their order too. Documents are right or wrong, and
-independent; a drop cannot exceed the flips, so where more is asked flips grow to it. Clustered documents are
-worth fewer: give their number divided by the design effect.
+independent, or in `clusters`; a drop cannot exceed the flips, so where more is asked flips grow to it.
 """
 
 from __future__ import annotations
@@ -21,7 +20,8 @@ from numpy.typing import NDArray
 from gate.stats.claims import Limit, log_evidence
 from gate.stats.distributions import edge
 from gate.stats.estimate import Array
-from gate.stats.proportions import tango_z
+from gate.stats.proof_power import Clusters, above, unproven
+from gate.stats.proportions import NUISANCE, tango_z
 from gate.stats.sequential import KEEPS, Block, Stratum, observe, start
 
 Decide = Literal["full", "score", "proven"]
@@ -46,12 +46,22 @@ class Design:
     error: float = 0.05  # of "keeps", and of a proof
     rules: int = 1  # that share the error of "breaks"
     leaves: tuple[Stratum, ...] = ()
+    # What the chances are simulated from, where no formula has them: a proof from several leaves, or
+    # documents in clusters that change `alike` (`gate.stats.proof_power`).
+    clusters: tuple[Clusters, ...] = ()
+    alike: float = 0.0
+    whole: bool = True  # one leaf whose mean is known to be a whole number of documents
 
     def __post_init__(self) -> None:
         least = 0.0 if self.decide == "proven" else -1.0 + 1e-12
         sound = 0 <= self.flips <= 1 and least <= self.margin < 1 and 0 < self.error < 0.5
-        if self.documents < 1 or self.rules < 1 or not sound:
+        if self.documents < 1 or self.rules < 1 or not sound or not 0 <= self.alike <= 1:
             raise ValueError(f"{self} makes no sense")
+
+    @property
+    def halvings(self) -> int:
+        """To which the edges of its chances are known."""
+        return 12 if self.clusters else 30
 
     @classmethod
     def of_mean(
@@ -93,22 +103,30 @@ def sight(design: Design) -> Sight:
 
     Under `score` the chances are the full benchmark's; early stopping changes at most `error` of them.
     """
-    caught = edge(lambda drop: blocked(design, drop) >= CAUGHT, 0.0, 1.0)
     return Sight(
-        caught,
+        caught(design),
         blocked(design, 0.0),
         workable_margin(design.documents, design.flips, design.error, design.rules),
         documents_needed(design.margin, design.flips, design.error, design.rules),
     )
 
 
+def caught(design: Design) -> float:
+    """The smallest true drop that is not passed with a chance of `CAUGHT`."""
+    return edge(lambda drop: blocked(design, drop) >= CAUGHT, 0.0, 1.0, design.halvings)
+
+
 def blocked(design: Design, drop: float) -> float:
     """The chance that the rule does not pass at a true drop of `drop`.
 
     `full` and `score`: that the benchmark's own drop exceeds the margin, exactly. `proven`: that Tango's test
-    does not prove it below, by the normal approximation.
+    does not prove it below, by the normal approximation. Both simulated where the design has `clusters`.
     """
     n, flips = design.documents, max(design.flips, abs(drop))
+    if design.clusters and design.decide == "proven":
+        return unproven(design.clusters, flips, drop, design.margin, design.error, design.alike)
+    if design.clusters:
+        return above(design.clusters, flips, drop, design.margin, design.alike)
     if design.decide != "proven":
         most = math.floor(n * design.margin + 1e-9)
         return _net_above(most, n, (flips + drop) / 2, (flips - drop) / 2)
@@ -118,7 +136,7 @@ def blocked(design: Design, drop: float) -> float:
         return 1 - design.error
     restricted = n * (drop - design.margin) / at_limit  # standard deviation that the test assumes
     true = math.sqrt(max(n * (flips - drop * drop), 1e-12))
-    highest = n * design.margin + _NORMAL.inv_cdf(design.error) * restricted
+    highest = n * design.margin + _NORMAL.inv_cdf(design.error * (1 - NUISANCE)) * restricted
     return 1 - _NORMAL.cdf((highest - n * drop) / true)
 
 
@@ -153,10 +171,37 @@ def course(design: Design, drop: float, *, runs: int = 300, seed: int = 0, block
 
     Standard error of the mean documents: under 3 % of all documents at 300 runs.
     """
+    (found,) = courses(design, [(design.flips, drop)], runs=runs, seed=seed, block=block)
+    return found
+
+
+def courses(
+    design: Design, cases: Sequence[tuple[float, float]], *, runs: int = 300, seed: int = 0, block: int = 32
+) -> tuple[Course, ...]:
+    """`course` for several (flips, drop), which together take little longer than one."""
     strata = design.leaves or (Stratum(design.documents),)
-    rounds = _draw(strata, max(design.flips, abs(drop)), drop, runs, seed, block)
-    limit = Limit.at(design.margin, None if design.leaves else design.documents)
-    breaks = _full_breaks(strata, rounds, limit)
+    wide = [(max(flips, abs(drop)), drop) for flips, drop in cases]
+    chances = [[(flips - drop) / 2, 1 - flips, (flips + drop) / 2] for flips, drop in wide]
+    return _play(design, strata, _draw(strata, chances, runs, seed, block), _VALUES, len(cases))
+
+
+def score_courses(
+    design: Design, scores: Sequence[float], *, runs: int = 300, seed: int = 0, block: int = 32
+) -> tuple[Course, ...]:
+    """The same of `min_score`, whose margin is minus the least score, at several true ones."""
+    leaves = design.leaves or (Stratum(design.documents),)
+    strata = [Stratum(leaf.size, leaf.weight, -1.0, 0.0) for leaf in leaves]
+    rounds = _draw(strata, [[score, 1 - score] for score in scores], runs, seed, block)
+    return _play(design, strata, rounds, _VALUES[:2], len(scores))
+
+
+def _play(
+    design: Design, strata: Sequence[Stratum], rounds: list[list[Array | None]], values: Array, cases: int
+) -> tuple[Course, ...]:
+    """Of as many runs for each of the cases, one after the other."""
+    runs = next(len(block) for block in rounds[0] if block is not None)
+    limit = Limit.at(design.margin, design.documents if design.whole and not design.leaves else None)
+    breaks = _full_breaks(strata, rounds, values, limit)
     needed = -np.log([design.error, design.error / design.rules])  # KEEPS, BREAKS
     every = sum(leaf.size for leaf in strata)
     documents, verdict, still, evidence = (
@@ -166,44 +211,45 @@ def course(design: Design, drop: float, *, runs: int = 300, seed: int = 0, block
         start(strata, (runs,)),
     )
     for blocks in rounds[:-1]:
-        evidence = observe(evidence, [None if b is None else Block(_VALUES, b[still]) for b in blocks])
+        evidence = observe(evidence, [None if b is None else Block(values, b[still]) for b in blocks])
         found = log_evidence(evidence, limit) >= needed
         done = np.asarray(found.any(axis=1))
         documents[still[done]], verdict[still[done]] = sum(evidence.seen), ~found[done, KEEPS]
         still, evidence = still[~done], evidence.of_runs(~done)
         if not still.size:
             break
-    early, wrong = documents < every, verdict != breaks
-    return Course(_mean(documents), _mean(early), _mean(verdict), _mean(wrong), runs)
-
-
-def _mean(values: NDArray[np.int_] | NDArray[np.bool_]) -> float:
-    return float(values.mean())
+    columns = np.stack([documents, documents < every, verdict, verdict != breaks]).reshape(4, cases, -1)
+    shares = columns.mean(axis=2).T.tolist()
+    return tuple(Course(used, early, broke, wrong, runs // cases) for used, early, broke, wrong in shares)
 
 
 def _draw(
-    strata: Sequence[Stratum], flips: float, drop: float, runs: int, seed: int, block: int
+    strata: Sequence[Stratum], cases: Sequence[Sequence[float]], runs: int, seed: int, block: int
 ) -> list[list[Array | None]]:
-    """For every round and leaf (runs, 3): how many documents of its block are -1, 0, 1."""
-    rng = np.random.default_rng(seed)
-    chances = [(flips - drop) / 2, 1 - flips, (flips + drop) / 2]
+    """For every round and leaf (cases x runs, values): how many documents of its block have each value, whose
+    chances each case has."""
     step = block * max(1, math.ceil(max(leaf.size for leaf in strata) / block / _LOOKS))
     rounds = math.ceil(max(leaf.size for leaf in strata) / step)
     left = [[min(step, leaf.size - at * step) for leaf in strata] for at in range(rounds)]
-    return [
-        [rng.multinomial(n, chances, runs).astype(float) if n > 0 else None for n in sizes] for sizes in left
-    ]
+    random = [np.random.default_rng(seed) for _ in cases]
+
+    def drawn(n: int) -> Array:
+        found = [rng.multinomial(n, chances, runs) for rng, chances in zip(random, cases, strict=True)]
+        return np.concatenate(found).astype(float)
+
+    return [[drawn(n) if n > 0 else None for n in sizes] for sizes in left]
 
 
 def _full_breaks(
-    strata: Sequence[Stratum], rounds: list[list[Array | None]], limit: Limit
+    strata: Sequence[Stratum], rounds: list[list[Array | None]], values: Array, limit: Limit
 ) -> NDArray[np.bool_]:
     """(runs,): whether the full benchmark breaks the limit."""
-    means = [
-        leaf.weight / leaf.size * sum(blocks[k] @ _VALUES for blocks in rounds if blocks[k] is not None)
-        for k, leaf in enumerate(strata)
-    ]
-    return np.asarray(sum(means) > limit.kept + 1e-12)
+    mean = np.zeros(())
+    for blocks in rounds:
+        for leaf, block in zip(strata, blocks, strict=True):
+            if block is not None:
+                mean = mean + leaf.weight / leaf.size * (block @ values)
+    return np.asarray(mean > limit.kept + 1e-12)
 
 
 def _reach(error: float, rules: int) -> float:

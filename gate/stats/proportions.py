@@ -20,7 +20,7 @@ from gate.stats.estimate import Array, DegenerateData, check_counts, check_level
 from gate.stats.means import ratio_moments
 
 LEAST_CLUSTERS, LEAST_CHANGED = 20, 10
-_NUISANCE_ERROR = 1e-3  # Berger & Boos' beta
+NUISANCE = 0.02  # Berger & Boos' beta, as a share of the error
 _REACH = 8  # standard deviations, beyond which a binomial weighs less than 1e-14
 
 
@@ -44,18 +44,20 @@ def tango_p(lost: int, won: int, n: int, margin: float) -> float:
     return NormalDist().cdf(float(tango_z(float(lost), float(won), n, margin)))
 
 
-def noninferior_p(lost: int, won: int, n: int, margin: float) -> float:
-    """The exact one-sided p value of "the drop is at least `margin`" for `n` independent pairs.
+def noninferior_p(lost: int, won: int, n: int, margin: float, error: float = 0.05) -> float:
+    """The exact one-sided p value of "the drop is at least `margin`" for `n` independent pairs, to be held
+    against `error`.
 
     The chance of a Tango statistic as small as the one seen, for the worst probability of a win that the wins
-    allow at an error of 0.001, which is added (Hsueh, Liu & Chen 2001, Biometrics 57, 478; Berger & Boos
-    1994, J. Am. Stat. Assoc. 89, 1012). Holds for any number of flips.
+    allow at a fiftieth of `error`, which is added (Hsueh, Liu & Chen 2001, Biometrics 57, 478; Berger & Boos
+    1994, J. Am. Stat. Assoc. 89, 1012): so it can be below any `error`. Holds for any number of flips.
     """
     _check(n, lost, won, margin)
+    nuisance = NUISANCE * error
     seen = float(tango_z(float(lost), float(won), n, margin))
     if seen >= 0:
         return 1.0  # the estimate itself is at the margin or above
-    low, high = _proportion(won, n, _NUISANCE_ERROR)
+    low, high = _proportion(won, n, nuisance)
     high = min(high, (1 - margin) / 2)
     low = min(low, high)
     worst, step = 0.0, (high - low) / 12
@@ -65,7 +67,7 @@ def noninferior_p(lost: int, won: int, n: int, margin: float) -> float:
         best = int(np.argmax(tails))
         worst = max(worst, tails[best])
         low, high = max(low, float(grid[best]) - step), min(high, float(grid[best]) + step)
-    return min(1.0, worst + _NUISANCE_ERROR)
+    return min(1.0, worst + nuisance)
 
 
 @dataclass(frozen=True, slots=True)

@@ -118,7 +118,7 @@ def part_proven(
         return False
     if clusters is None and is_flips(losses) and margin < 1:
         lost, won = int((losses > 0).sum()), int((losses < 0).sum())
-        return noninferior_p(lost, won, losses.size, margin) <= error
+        return noninferior_p(lost, won, losses.size, margin, error) <= error
     names = list(clusters) if clusters is not None else [str(at) for at in range(losses.size)]
     try:
         return range_bounds(losses, names, error, limits).high <= margin

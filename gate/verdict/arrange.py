@@ -70,6 +70,7 @@ class MeasuredMetric:
     higher_is_better: bool
     aggregation: Literal["mean", "ratio", "corpus"]
     leaves: tuple[PairedLeaf, ...]
+    right_or_wrong: bool = False  # every document is one of both, by its metric's own code
 
     @property
     def name(self) -> str:
@@ -178,6 +179,7 @@ def _arrange_metric(
         higher_is_better=first.higher_is_better,
         aggregation=first.aggregation,
         leaves=tuple(_arrange_leaf(leaf, of_metric[name]) for name, leaf in leaves.items()),
+        right_or_wrong=info.right_or_wrong and (first.metric, first.filter) == (info.metric, info.filter),
     )
 
 

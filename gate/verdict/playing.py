@@ -128,6 +128,7 @@ def series_of(subject: Subject) -> list[Series]:
             metric.unit,
             metric.higher_is_better,
             metric.aggregation,
+            metric.right_or_wrong,
         )
         for metric in subject.metrics
         for leaf in metric.leaves

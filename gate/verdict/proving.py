@@ -80,7 +80,7 @@ def _exact(leaf: PairedLeaf, margin: float, error: float, *, higher_is_better: b
     lost, won = int((leaf.base > leaf.tuned).sum()), int((leaf.base < leaf.tuned).sum())
     if not higher_is_better:
         lost, won = won, lost
-    p = noninferior_p(lost, won, leaf.scored, margin)
+    p = noninferior_p(lost, won, leaf.scored, margin, error)
     return Proof(p <= error, f"exact p = {p:.2g} of a drop at the margin or beyond")
 
 

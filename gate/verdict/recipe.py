@@ -157,7 +157,7 @@ def mean_measurements(measured: Sequence[Measurements], name: str) -> Measuremen
     return Measurements(
         base=first.base,
         tuned=recipe_model([each.tuned for each in measured], name),
-        tasks=first.tasks,
+        tasks=tuple(replace(info, right_or_wrong=False) for info in first.tasks),
         measurements=tuple(_mean(column) for column in columns),
         flips=_flips(measured),
     )

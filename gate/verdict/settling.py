@@ -36,6 +36,7 @@ class Series:
     unit: str
     higher_is_better: bool
     aggregation: str
+    right_or_wrong: bool = False  # every document's value is known to be 0 or 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,7 @@ def ask(rule: Rule, series: Sequence[Series]) -> Question | None:
         rule.id,
         tuple(each.key for each in drawn),
         tuple(Stratum(each.size, each.weight, low, high) for each in drawn),
-        Limit.at(margin),
+        Limit.at(margin, first.size if first.weight == 1 and first.right_or_wrong else None),
         of_score,
         first.higher_is_better,
     )
@@ -175,6 +176,9 @@ def _observe(state: RuleState, drawn: Drawn) -> RuleState:
     blocks = [None if harm is None else Block(harm) for harm in harms]
     if all(block is None for block in blocks):
         return state
+    whole = question.limit.lattice is None or all(h is None or np.isin(h, (-1, 0, 1)).all() for h in harms)
+    if not whole:
+        raise MeasurementError(f"{question.rule}: a document that is neither right nor wrong")
     try:
         evidence = observe(state.evidence, blocks)
     except ValueError as error:
@@ -218,6 +222,7 @@ def _claim(state: RuleState, level: float, standing: Standing) -> Claim | None:
 def _bounds(
     state: RuleState, says: Literal["keeps", "breaks"], number: int, keep: float, break_: float
 ) -> Claim:
-    high = remaining(state.evidence, 2 * keep).high
-    low = remaining(state.evidence, 2 * break_).low
-    return Claim(says, number, low, high, keep, break_)
+    above, below = remaining(state.evidence, 2 * keep), remaining(state.evidence, 2 * break_)
+    low, high = state.question.limit.rounded(below.low, above.high)
+    # A mean so far beyond the last whole document is no bound, but belongs to what is shown.
+    return Claim(says, number, min(low, below.estimate), max(high, above.estimate), keep, break_)

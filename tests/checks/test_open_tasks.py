@@ -298,6 +298,40 @@ def test_documents_carry_the_field_that_says_which_belong_together(evals):
     assert clustered.leaves[0].digest == plain.leaves[0].digest
 
 
+def test_clusters_are_counted_when_a_task_is_opened(evals):
+    """By their sizes, of what is planned; none where no field is named."""
+    evals("asked.yaml", GENERATE)
+    info = open_one(evals, "asked", cluster_by="n").info
+    assert (info.cluster_by, info.leaves[0].clusters) == ("n", ((1, 1), (2, 1)))
+    assert open_one(evals, "asked").info.leaves[0].clusters == ()
+    drawn = open_one(evals, "asked", cluster_by="n", limit=2).info.leaves[0].clusters
+    assert sum(size * number for size, number in drawn) == 2
+
+
+GREEDY = CHOICES.replace("multiple_choice", "loglikelihood").replace("target: 0", 'target: "yes"')
+GREEDY += "    metric_list: [{{metric: acc, aggregation: mean, higher_is_better: true}}]\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "known"),
+    [
+        (CHOICES, True),
+        (GENERATE, True),
+        (GENERATE + "    repeats: 3\n", False),
+        (CHOICES + "    process_results: !function own.results\n", False),
+        (GREEDY, True),
+    ],
+    ids=["options", "text", "several answers", "own Python", "one option"],
+)
+def test_right_or_wrong_is_known_by_what_computes_it(evals, text, known):
+    """lm-eval's own code for one answer; `acc` out of a task's own Python may be anything, as some are."""
+    evals("own.py", "def results(doc, results):\n    return {'acc': 0.25}\n")
+    evals("asked.yaml", text)
+    opened = open_one(evals, "asked", metric=None if "generate_until" in text else "acc")
+    assert opened.info.unit == "accuracy"
+    assert opened.info.right_or_wrong is known
+
+
 def test_a_field_that_is_not_there_is_told_before_anything_is_trained(evals):
     """With the fields that the documents have."""
     evals("asked.yaml", GENERATE)

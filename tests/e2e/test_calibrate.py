@@ -30,9 +30,10 @@ def calibrated(make_repository: Callable[[], Any]) -> tuple[Any, str, str]:
     repository = make_repository()
     repository.write("thresholds.yaml", POLICY)
     for source in (repository.path / "data/blimp").iterdir():
-        source.write_text("".join(source.read_text().splitlines(keepends=True)[:20]))
-    lines = (f'{{"text": "Document {k} says that the old man went home, and slept."}}\n' for k in range(8))
-    repository.write("data/some.jsonl", "".join(lines))
+        lines = source.read_text().splitlines(keepends=True)
+        source.write_text("".join((4 * lines)[:200]))  # which make a rate known
+    texts = (f'{{"text": "Document {k} says that the old man went home, and slept."}}\n' for k in range(8))
+    repository.write("data/some.jsonl", "".join(texts))
     done = repository.ftgate("calibrate", "base")
     assert done.returncode == 0, done.stdout + done.stderr
     return repository, done.stdout, done.stderr
@@ -54,7 +55,7 @@ def test_every_task_is_tried_under_every_change(calibrated: tuple[Any, str, str]
     assert "scoring the base model" in log
     assert "2 % weight noise" in log
     assert "\r" not in log
-    assert scored(text).startswith("12 blocks were scored")  # three tasks of a block, four times
+    assert scored(text).startswith("60 blocks were scored")  # 2 x 7 of tasks, 1 of text, 4 times
 
 
 def test_the_proposal_stands_beside_the_policy(calibrated: tuple[Any, str, str]) -> None:
@@ -72,7 +73,7 @@ def test_the_proposal_stands_beside_the_policy(calibrated: tuple[Any, str, str])
     assert "report: true" not in rules
     done = repository.ftgate("plan", "--thresholds", "thresholds.calibrated.yaml", "--base", "base")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "(calibrated)" in done.stdout
+    assert "(calibrated: " in done.stdout
     assert "cannot be told from noise" not in done.stdout
 
 
@@ -111,15 +112,15 @@ def test_a_rule_that_cannot_work_at_the_measured_rate_stops_plan_and_is_told_by_
     planned = repository.ftgate("plan", "--base", "base", "--thresholds", "zero.yaml")
     assert planned.returncode == 2, planned.stdout + planned.stderr
     assert "zero.yaml:6: general/adjunct_island/max_drop" in planned.stderr
-    assert "(calibrated)" in planned.stderr
+    assert "(calibrated: " in planned.stderr
     done = repository.ftgate("check", "sft.yaml", "--run-dir", "zero", "--thresholds", "zero.yaml")
     assert done.returncode in (0, 1), done.stdout + done.stderr
     warned = [line for line in done.stderr.splitlines() if line.startswith("warning:")]
-    assert any("general/adjunct_island/max_drop" in line and "(calibrated)" in line for line in warned)
+    assert any("general/adjunct_island/max_drop" in line and "(calibrated: " in line for line in warned)
 
 
 def test_a_check_compares_what_was_expected_with_what_was_seen(checked: Any) -> None:
-    """verdict.json and report: 10 % assumed beside the share that changed; `plan` knows it from then on."""
+    """verdict.json and report: 10 % assumed beside the share that changed; `plan` tells it from then on."""
     rates = checked.verdict()["provenance"]["flip_rates"]
     assert {rate["task"] for rate in rates} == {
         "target/banking12",
@@ -134,4 +135,5 @@ def test_a_check_compares_what_was_expected_with_what_was_seen(checked: Any) -> 
     assert planned.returncode == 0, planned.stderr
     said = " ".join(planned.stdout.split())
     for rate in rates:
-        assert f"{100 * rate['seen']:.3g} % (seen in 1 check)" in said
+        assert f"{rate['task']}" in said
+        assert f" {round(60 * rate['seen'])} of 60" in said  # too few to know a rate

@@ -93,6 +93,26 @@ def test_a_target_is_only_raised() -> None:
         assert margins(Policy(rules, specs), infos, found) == {"target/a/min_gain": pytest.approx(proposed)}
 
 
+def test_what_a_fine_tune_needs_stands_beside_the_noise() -> None:
+    """Noise of 1.7 % of the answers proposes 0.013 where a rule had 0.05; a fine-tune that changes 10 % needs
+    more, and both screen and proposal say so. Where the noise itself changes as much nothing is added."""
+    policy = Policy((Rule("general", "a", "max_drop", 0.05),), (TaskSpec("general", "a"),))
+    infos = [info("general/a", 240)]
+    (found,) = suggest(policy, infos, [noise("general/a", 240, 4)])
+    assert (found.now, found.margin) == (0.05, 0.013)
+    loud = margins(policy, infos, noise("general/a", 240, 24))
+    assert found.tuned == loud["general/a/max_drop"] == 0.034
+    note = proposal_note("base", "2026-11-24", [found])
+    assert "real ones change 10 to 80 %" in note
+    assert "0.05 -> 0.013 (weights: 1.7 % of answers changed; 0.034 if a fine-tune changes 10 %)" in note
+    text = calibration_text("base", [], [noise("general/a", 240, 4)], [], [found])
+    assert "0.034" in text
+    assert "Real ones change 10 to 80 %." in text
+    (same,) = suggest(policy, infos, [noise("general/a", 240, 30)])
+    assert same.tuned is None
+    assert "real ones" not in proposal_note("base", "2026-11-24", [same])
+
+
 def test_an_average_is_steadier_than_its_tasks() -> None:
     """Four tasks of one size and rate: their mean's margin is half of each one's, about."""
     names = "abcd"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,13 +16,15 @@ import pytest
 from gate.catalogue import Catalogue, KnownTask
 from gate.demo.run import lay_out
 from gate.devices import DEVICES, SCORING, TRAINING
-from gate.errors import ConfigErrors
+from gate.errors import ConfigErrors, UsageError
 from gate.flip_rates import base_key, form_of, keep_rates
+from gate.history import write_past
 from gate.models import digest_model
 from gate.planning import PlanOptions, find_tasks, plan_config
 from gate.policy import load_policy
 from gate.progress import SilentProgress
 from gate.records import Leaf, ModelRef, Policy, TaskInfo, TaskSpec
+from gate.records.history import PastTask, PastVerdict
 from gate.records.rates import SeenRates, TaskRate
 from gate.report.foresight import planned_text
 from gate.shell import Shell
@@ -102,7 +105,8 @@ def test_what_it_says(place: Path) -> None:
     for words in (
         "What a rule can see if 10 % of the answers change; in brackets: if 5 % and 20 % do",
         "shown, not judged",
-        "depends on the base's own score",
+        "if 5 % of the answers change",
+        "if the true score lies above the limit by so many points",
         "- general/tiny/max_drop (line 5): max_drop 0.01 on 100 documents cannot be told from noise",
         "use at least 0.08",
         "assumed",
@@ -132,14 +136,14 @@ def test_json_holds_the_same(place: Path) -> None:
     assert document["problems"][0]["key"] == "general/tiny/max_drop"
 
 
-def seen(place: Path, changed: int, source: Any = "calibrate") -> None:
-    """What the store knows of the base of `config.yaml`: that so many of 1,000 answers changed."""
+def seen(place: Path, changed: int, source: Any = "calibrate", of: int = 1000) -> None:
+    """What the store knows of the base of `config.yaml`: that so many answers changed."""
     base = place / "thing"
     base.mkdir(exist_ok=True)
     (base / "config.json").write_text("{}")
     (place / "config.yaml").write_text(CONFIG.replace("org/thing-1.5B", "thing"))
     key = base_key(ModelRef("thing", str(base), digest_model(base)))
-    rates = (TaskRate("general/tiny", form_of(known("general/tiny", 100).info), 1000, changed),)
+    rates = (TaskRate("general/tiny", form_of(known("general/tiny", 100).info), of, changed),)
     keep_rates(place / "store/v1", SeenRates(key, source, "x", "2026-01-01T00:00:00+00:00", rates))
 
 
@@ -153,7 +157,7 @@ def test_a_known_flip_rate_makes_an_error_of_a_warning(place: Path) -> None:
     seen(place, 1)
     said: list[str] = []
     assert not plan_config(options(), shell_of(place, said)).problems
-    assert "Answers that change: general/tiny/max_drop 0.1 % (calibrated)." in said[0]
+    assert "Answers that change: general/tiny/max_drop 0.1 % (calibrated: 1 of 1,000)." in said[0]
     assert "That 10 % of the answers of the other rules change is assumed" in said[0]
 
 
@@ -164,7 +168,62 @@ def test_history_is_worth_more_than_calibration(place: Path) -> None:
     for asked in (options(), options(config=None, base="thing")):
         said: list[str] = []
         plan_config(asked, shell_of(place, said))
-        assert "general/tiny/max_drop 0.1 % (seen in 1 check)" in " ".join(said[0].split())
+        assert "general/tiny/max_drop 0.1 % (seen in 1 check: 1 of 1,000)" in " ".join(said[0].split())
+
+
+def in_history(folder: Path, place: Path, changed: int) -> None:
+    """Two verdicts on the base `thing`, each on all 100 documents of `general/tiny`."""
+    base = digest_model(place / "thing")
+    flips = (PastTask("general/tiny", changed, 100),)
+    made = PastVerdict(
+        "2026-01-01T00:00:00+00:00", "", "c.yaml", "pass", (), flips, 100, 100, 1.0, base, "sha256:1", "p"
+    )
+    write_past(folder, made)
+    write_past(folder, replace(made, tuned="sha256:2"))
+
+
+def git(folder: Path, *arguments: str) -> None:
+    settings = ("-c", "user.name=a", "-c", "user.email=a@example.org")
+    subprocess.run(["git", "-C", str(folder), *settings, *arguments], check=True, capture_output=True)
+
+
+def test_a_history_may_lie_elsewhere_or_on_a_branch(place: Path) -> None:
+    """A folder, and a branch whether the remote's or the clone's own; what is not there is an error."""
+    path = place / "thresholds.yaml"
+    path.write_text(path.read_text().replace("0.01}", "0.2}"))
+    seen(place, 20)
+    in_history(place / "verdicts", place, 3)
+    git(place, "init", "-q", "-b", "main")
+    in_history(place / ".ftgate/history", place, 1)
+    for step in (("add", ".ftgate"), ("commit", "-qm", "kept"), ("branch", "kept")):
+        git(place, *step)
+    shutil.rmtree(place / ".ftgate")
+
+    def told(history: str | None) -> str:
+        said: list[str] = []
+        named = None if history is None else Path(history)
+        plan_config(options(base="thing", history=named), shell_of(place, said))
+        return " ".join(said[0].split())
+
+    assert "2 % (calibrated: 20 of 1,000)" in told(None)
+    assert "3 % (seen in 2 checks: 6 of 200)" in told("verdicts")
+    assert "1 % (seen in 2 checks: 2 of 200)" in told("branch:kept")
+    git(place, "update-ref", "refs/remotes/origin/far", "kept")
+    assert "1 % (seen in 2 checks: 2 of 200)" in told("branch:far")
+    for missing, why in (("nowhere", "no folder nowhere"), ("branch:none", "holds no branch none")):
+        with pytest.raises(UsageError, match=why):
+            told(missing)
+
+
+def test_one_early_check_knows_no_rate(place: Path) -> None:
+    """None of 32 documents changed: the assumed rate, its neighbours and the warning stay."""
+    seen(place, 0, "history", of=32)
+    said: list[str] = []
+    planned = plan_config(options(), shell_of(place, said))
+    tiny = next(rule for rule in planned.foresight.rules if rule.rule == "general/tiny/max_drop")
+    assert [each.flips for each in tiny.sharpness] == [0.10, 0.05, 0.20]
+    assert [each.key for each in planned.problems] == ["general/tiny/max_drop"]
+    assert "is assumed: too little was seen yet: general/tiny/max_drop 0 of 32." in " ".join(said[0].split())
 
 
 def test_without_a_config_or_a_device(place: Path) -> None:

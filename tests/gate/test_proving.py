@@ -66,9 +66,9 @@ def run_of(*tasks: tuple[Measurement, ...]) -> Measurements:
     return Measurements(BASE, TUNED, tuple(infos), tuple(m for leaves in tasks for m in leaves))
 
 
-def decided(run: Measurements, *rules: Rule) -> Verdict:
+def decided(run: Measurements, *rules: Rule, confidence: float = 0.95) -> Verdict:
     specs = tuple(TaskSpec("general", info.task.partition("/")[2]) for info in run.tasks)
-    policy = Policy(rules, specs, decide="proven", path="thresholds.yaml")
+    policy = Policy(rules, specs, decide="proven", path="thresholds.yaml", confidence=confidence)
     return judge(run, policy, None, Cost(), WHERE)
 
 
@@ -92,6 +92,16 @@ def test_a_drop_is_proven_undecided_or_there(lost: int, won: int, outcome: str, 
     assert (finding.outcome, verdict.exit_code) == (outcome, exit_code)
     assert finding.proven is (noninferior_p(lost, won, 1000, 0.02) <= 0.05)
     assert "exact p = " in finding.note
+
+
+def test_a_high_confidence_can_be_proven_too() -> None:
+    """At 0.9995 and 0.999999: what nothing speaks against passes, what is near the margin does not."""
+    for confidence in (0.9995, 0.999999):
+        found = [
+            only(decided(run_of((leaf_of("a", *flips(5000, n, n)),)), drop(0.02), confidence=confidence))
+            for n in (5, 900)
+        ]
+        assert [finding.outcome for finding in found] == ["pass", "undecided"]
 
 
 def test_a_pass_without_its_proof_is_no_verdict() -> None:

@@ -49,9 +49,12 @@ def policy_of(*rules: Rule, **changes: object) -> Policy:
     return Policy(rules, specs, path="thresholds.yaml", decide="score", **changes)  # type: ignore[arg-type]
 
 
-def info_of(task: str, size: int, kind: str = "general", unit: str = "accuracy") -> TaskInfo:
+def info_of(
+    task: str, size: int, kind: str = "general", unit: str = "accuracy", right_or_wrong: bool = False
+) -> TaskInfo:
     leaves = (Leaf(task, size, size),)
-    return TaskInfo(f"{kind}/{task}", "benchmarks", "acc", "none", unit, True, leaves, num_fewshot=0)
+    made = TaskInfo(f"{kind}/{task}", "benchmarks", "acc", "none", unit, True, leaves, num_fewshot=0)
+    return replace(made, right_or_wrong=right_or_wrong)
 
 
 def pairs(size: int, lost: int, won: int, seed: int = 0) -> Pairs:
@@ -238,6 +241,79 @@ def test_a_clear_case_is_settled_early(rule: Rule, lost: int, won: int, outcome:
     assert finding.remaining.about == "benchmark"
     assert finding.remaining.low <= truth <= finding.remaining.high
     assert finding.note == ""  # noise and p values would be read as the benchmark's
+
+
+# ── Right or wrong: the mean is a whole number of documents ──────────────────────────────────────
+
+
+@pytest.mark.parametrize(("rule", "lost", "won", "outcome"), CASES.values(), ids=CASES)
+def test_what_is_known_to_be_right_or_wrong_takes_no_more_documents(
+    rule: Rule, lost: int, won: int, outcome: str
+) -> None:
+    """The same verdict, judged again too, from no more documents than of values that may be anything; what
+    remains uncertain ends at whole documents."""
+    scored = []
+    for known in (False, True):
+        policy, infos = policy_of(rule), [info_of("a", 250, rule.kind, right_or_wrong=known)]
+        measurements, _, _ = play(policy, infos, {"a": pairs(250, lost // 8, won // 8)})
+        finding = only(decided(measurements, policy))
+        assert finding.outcome == outcome
+        scored.append(finding.documents_scored)
+    assert scored[1] <= scored[0]
+    if finding.remaining is not None:
+        for end in (finding.remaining.low, finding.remaining.high):
+            shown = finding.tuned if rule.bound == "min_score" else finding.difference
+            assert end == shown or 250 * end == pytest.approx(round(250 * end), abs=1e-9)
+
+
+def used_of_hundred(known: bool) -> float:
+    """Documents until five points of 100 documents are settled, one of which is lost; over 60 orders."""
+    policy, infos = policy_of(rule_of("a", 0.05)), [info_of("a", 100, right_or_wrong=known)]
+    used = [
+        play(policy, infos, {"a": pairs(100, 1, 0, seed)})[0].measurements[0].numbers for seed in range(60)
+    ]
+    return float(np.mean([len(numbers) for numbers in used]))
+
+
+def test_whole_documents_are_settled_sooner() -> None:
+    """Of a hundred the next drop beyond five points is six: a tenth of the documents is saved."""
+    assert used_of_hundred(True) <= used_of_hundred(False) - 8
+
+
+def test_whole_documents_hold_the_error_at_the_margin() -> None:
+    """Of 60, on the last document that keeps and one beyond, over 400 orders each: through schedule and
+    claims as a check plays them, at most 5 % of verdicts are another than the full benchmark's."""
+    policy, infos = policy_of(rule_of("a", 0.05)), [info_of("a", 60, right_or_wrong=True)]
+    for lost, says in ((3, "keeps"), (4, "breaks")):
+        wrong = 0
+        for seed in range(400):
+            _, standing, _ = play(policy, infos, {"a": pairs(60, lost + 2, 2, seed)})
+            claim = standing.rules[0].claim
+            assert claim is not None
+            wrong += claim.says != says
+        assert wrong <= 400 * 0.05
+
+
+def test_a_graded_document_among_right_or_wrong_ones_is_no_verdict() -> None:
+    """What rests on ones and zeros is not told from anything else."""
+    question = ask(rule_of("a", 0.02), [replace(series(), right_or_wrong=True)])
+    assert question is not None
+    with pytest.raises(MeasurementError, match="neither right nor wrong"):
+        advance(begin([question], 1, 0.95), {question.keys[0]: (np.array([0.5]), np.array([0.0]))})
+
+
+def test_means_over_trainings_and_over_leaves_are_no_whole_documents() -> None:
+    """A recipe's documents are multiples of 1 / k, a mean over tasks is no whole number of anything."""
+    info = info_of("a", 100, right_or_wrong=True)
+    order = blocks_of([info])
+    for seeds, lattice in ((1, 100), (2, None)):
+        policy = policy_of(rule_of("a", 0.02), seeds=seeds)
+        _, standing = make_schedule(policy, [info], dict.fromkeys(order, "mean"), order)
+        assert standing.rules[0].question.limit.lattice == lattice
+    two = [replace(series(name, 0.5), right_or_wrong=True) for name in "ab"]
+    question = ask(rule_of("a", 0.02), two)
+    assert question is not None
+    assert question.limit.lattice is None
 
 
 def test_at_the_margin_every_document_is_scored_and_exact() -> None:

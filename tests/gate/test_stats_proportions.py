@@ -40,6 +40,18 @@ def test_a_proof_is_wrong_in_at_most_its_error(n: int, margin: float) -> None:
         assert chances[proofs].sum() <= 0.05 + 1e-9
 
 
+@pytest.mark.parametrize(("n", "margin", "error"), [(16, 0.5, 1e-3), (16, 0.6, 1e-4)])
+def test_a_proof_holds_its_error_at_any_confidence(n: int, margin: float, error: float) -> None:
+    """Beyond a confidence of 0.999 too there are samples that prove it, and at the margin hardly ever."""
+    cases = [(lost, won) for lost in range(n + 1) for won in range(n + 1 - lost)]
+    proofs = np.array([noninferior_p(lost, won, n, margin, error) <= error for lost, won in cases])
+    assert proofs.any()
+    counts = np.array([(lost, won, n - lost - won) for lost, won in cases])
+    for win in np.linspace(0, (1 - margin) / 2 - 1e-9, 40):
+        chances = scipy.stats.multinomial.pmf(counts, n, [win + margin, win, 1 - 2 * win - margin])
+        assert chances[proofs].sum() <= error * (1 + 1e-9)
+
+
 def test_no_flips_prove_what_the_rule_of_three_allows() -> None:
     """0 of 100: the chance at a drop of 3 % is .97^100, plus the 0.001 for the unknown wins."""
     assert noninferior_p(0, 0, 100, 0.03) == pytest.approx(0.97**100 + 0.001, abs=1e-4)

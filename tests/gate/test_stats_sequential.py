@@ -197,7 +197,7 @@ def test_a_round_pulls_its_strata_by_their_weights() -> None:
 )
 def test_a_margin_of_whole_documents_is_kept_by_them(margin: float, n: int, most: int) -> None:
     """Although 0.29 * 100 is 28.999999999999996 in binary."""
-    assert Limit.at(margin, n) == Limit(most / n, (most + 1) / n)
+    assert Limit.at(margin, n) == Limit(most / n, (most + 1) / n, n)
 
 
 def test_what_is_left_cannot_change_it() -> None:
