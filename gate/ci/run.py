@@ -223,6 +223,7 @@ def run_all(
         from gate.ci.train import train_configs
 
         return train_configs(changed, setting, shell, handover=options.handover, head=head)
+    shell = with_salt(shell)
     watch = Watch(*github, run.event, setting, shell, runner.run_url(run.event), effects.wait)
     watch.start(changed)
     check = watch.watched(effects.check)
@@ -238,6 +239,15 @@ def run_all(
         watch.ended(ended)
         found.append(ended)
     return tuple(found)
+
+
+def with_salt(shell: Shell) -> Shell:
+    """The shell with the salt of all configs: each says whether this run made it."""
+    try:
+        found = shell.salt or Store(store_root(shell.environ), warn=shell.warn).found_salt
+    except StoreError:  # the first config that needs it says so
+        return shell
+    return replace(shell, salt=found)
 
 
 def find_pull(event: Event, github: GitHub | None) -> Event:
