@@ -158,8 +158,10 @@ def observe(evidence: Evidence, blocks: Sequence[Block | None]) -> Evidence:
 
 
 def tally(evidence: Evidence, blocks: Sequence[Block | None]) -> Evidence:
-    """A round that is counted and not bet on: no more can be claimed until every document was seen. It costs a
-    fraction of `observe`, and raises what that does."""
+    """A round that is counted and not bet on: no more can be claimed until every document was seen.
+
+    It costs a fraction of `observe`, and raises what that does.
+    """
     seen, sums = list(evidence.seen), evidence.sums.copy()
     for k, block in enumerate(blocks):
         if block is not None:
