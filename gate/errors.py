@@ -46,15 +46,19 @@ class Problem:
         return f"{place}:{key} {self.message}{hint}"
 
 
+def _text(words: str) -> str:
+    """Words that can be written anywhere: half a character, of a file's name say, as what it is."""
+    return words.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 class GateError(Exception):
     """The root of ftgate's errors: a message for a person, a hint, an exit code."""
 
     exit_code = INFRASTRUCTURE
 
     def __init__(self, message: str, *, hint: str = "") -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
+        self.message, self.hint = _text(message), _text(hint)
+        super().__init__(self.message)
 
     @property
     def code(self) -> str:

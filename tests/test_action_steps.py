@@ -7,6 +7,8 @@ import json
 import os
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -117,6 +119,7 @@ def test_inputs_reach_the_command(act: Act) -> None:
         handover="out/hand",
         history="branch:ftgate-history",
         audit="true",
+        train_timeout="90",
     )
     arguments, _ = seen(job)
     assert arguments[2:4] == ["--thresholds=policies/t.yaml", "--comment=never"]
@@ -124,6 +127,7 @@ def test_inputs_reach_the_command(act: Act) -> None:
     assert arguments[6:] == [
         "--no-fail-on-undecided",
         "--history=branch:ftgate-history",
+        "--train-timeout=90",
         "--audit",
         "--configs=configs/*.yaml",
         "--configs=more configs/**",
@@ -168,7 +172,7 @@ def test_the_job_is_red_exactly_when_the_command_is_and_the_outputs_are_there(co
 
 
 @pytest.mark.parametrize(
-    "name", ["thresholds", "configs", "comment", "mode", "run_dir", "handover", "history"]
+    "name", ["thresholds", "configs", "comment", "mode", "run_dir", "handover", "history", "train_timeout"]
 )
 def test_no_input_is_run_as_a_script(name: str, act: Act, tmp_path: Path) -> None:
     """Quotes, backticks and `$()` in an input arrive at the command as they are."""
@@ -289,6 +293,31 @@ def test_the_installed_command_does_not_import_from_where_it_stands(tmp_path: Pa
     assert not (tmp_path / "planted").exists()
 
 
+TURNS = """
+on: [pull_request]
+permissions: {}
+jobs:
+  one:
+    runs-on: here
+    timeout-minutes: 5
+    concurrency: {group: "turns-${{ github.event.pull_request.number }}", cancel-in-progress: false}
+    steps:
+      - run: 'touch "$HOME/begun-$GITHUB_RUN_ID"; until [ -e "$HOME/go" ]; do sleep 0.02; done'
+  always:
+    needs: one
+    if: always()
+    runs-on: here
+    timeout-minutes: 5
+    steps: [{run: "true"}]
+  unless:
+    needs: one
+    if: ${{ !cancelled() }}
+    runs-on: here
+    timeout-minutes: 5
+    steps: [{run: "true"}]
+"""
+
+
 # ── The double itself ────────────────────────────────────────────────────────────────────────────
 
 
@@ -317,6 +346,59 @@ def test_what_the_double_does_not_know_it_refuses(source: str) -> None:
     """An unknown function, context, property or comparison is an error, never an empty string."""
     with pytest.raises(Unknown):
         evaluate(source, {"github": Strict(name="acme", event={})})
+
+
+def until(holds: Callable[[], bool]) -> None:
+    """Wait for something that another thread does."""
+    last = time.monotonic() + 20
+    while not holds():
+        assert time.monotonic() < last
+        time.sleep(0.01)
+
+
+def test_jobs_of_a_group_take_turns_and_can_be_cancelled(tmp_path: Path) -> None:
+    """As GitHub: one runs, the newest alone waits; a job that always runs is not cancelled with its run."""
+    home = tmp_path / "home"
+    home.mkdir()
+    with serve(State(WHERE), {}) as server:
+        runner = Runner(
+            root=tmp_path / "runs",
+            origin=tmp_path / "origin",
+            repository=WHERE,
+            server=server,
+            action_path=ROOT,
+            action="owner/ftgate@v1",
+            environ=machine({}),
+            homes={"one": home},
+        )
+
+        def start(number: int) -> threading.Thread:
+            happening = events.pull_request(WHERE, 7, SHA, "b" * 40)
+            thread = threading.Thread(target=lambda: runner.run(TURNS, happening, run_id=number))
+            thread.start()
+            return thread
+
+        threads = [start(1)]
+        try:
+            until((home / "begun-1").exists)
+            threads.append(start(2))
+            until(lambda: "turns-7" in runner.waiting)
+            threads.append(start(3))
+            threads[1].join(20)
+            server.state.start_run(3, "cancelled")
+        finally:
+            (home / "go").touch()
+            for thread in threads:
+                thread.join(20)
+    assert not (home / "begun-2").exists()
+    results = {
+        number: {name: job.result for name, job in run.jobs.items()} for number, run in runner.runs.items()
+    }
+    assert results == {
+        1: {"one": "success", "always": "success", "unless": "success"},
+        2: {"one": "cancelled", "always": "success", "unless": "success"},
+        3: {"one": "cancelled", "always": "success", "unless": "skipped"},
+    }
 
 
 def test_conditions_ask_for_success_unless_they_say_otherwise() -> None:

@@ -127,18 +127,20 @@ def taken_over(
     """The run with the verdicts that older runs have for all of its configs, kept in the run's folder; None
     if one is missing."""
     changed = plan.changes.changed
-    if run.event.kind == "workflow_run" or find_activity(run.event, plan.asked).kind != "run":
+    if find_activity(run.event, plan.asked).kind != "run":
         return None
     watch.look_back(changed)
     kinds = {watch.choice(change).kind for change in changed}
     whole = all(seen_whole(change, setting) for change in changed)
-    if kinds != {"carry"} or not whole:
+    forks = setting.form == "forks"
+    if not forks and (kinds != {"carry"} or not whole):
         watch.show()  # a newer push sees what is on
-    if "run" in kinds or not whole:
+    if "run" in kinds or not whole or (forks and kinds != {"carry"}):  # a person may never start a fork's
         return None
     carried = [ended for ended in map(watch.attach, changed) if ended is not None]
     if len(carried) < len(changed):
-        watch.show()
+        if not forks:
+            watch.show()
         return None
     begin(options.run_dir)
     write_posting(options.run_dir, posting_of(setting))

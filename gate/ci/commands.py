@@ -14,7 +14,7 @@ PLACE = click.Path(path_type=Path)
 @click.command()
 @click.option(
     "--mode",
-    type=click.Choice(["check", "train", "judge", "publish"]),
+    type=click.Choice(["check", "train", "judge", "publish", "look"]),
     default="check",
     show_default=True,
     help="All of it, or one part for jobs that trust each other less.",

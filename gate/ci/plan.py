@@ -106,8 +106,9 @@ def _setting(event: Event, options: CiOptions, refs: Refs, trees: Trees, policy:
 
 
 def form_of(event: Event, mode: Mode) -> Form:
-    """The form that a job of this mode belongs to: `check` alone trains and judges in one job."""
-    if event.kind == "workflow_run":
+    """The form that a job of this mode belongs to: `check` alone trains and judges in one job, and before a
+    fork's training alone nothing is published."""
+    if event.kind == "workflow_run" or mode == "look":
         return "forks"
     return "trusted" if mode == "check" else "two-jobs"
 

@@ -3,7 +3,8 @@
 Every job with `checks: write` writes check runs as the same App and may name any run in them. The jobs of a
 run and their steps are that run's alone: its runner tells GitHub a step's name, its expressions filled in, as
 the step begins. So the job whose check is required has a step that is named by all the verdicts that it
-published. In two jobs nothing of the pull request runs in that job.
+published. In two jobs nothing of the pull request runs in that job. In form forks it is the one that
+measures, named by the commit; its workflow is the default branch's, whatever the pull request brings along.
 """
 
 from __future__ import annotations
@@ -13,10 +14,12 @@ import json
 from collections.abc import Iterable, Sequence
 
 from gate.github.api import Job
-from gate.records import ConfigRun
+from gate.records import ConfigRun, Form
 
 JOB = "ftgate verdict"
 """The name of the job whose check is required."""
+FORKS_JOB = "ftgate judge "
+"""What the name of the job that measures a fork's commit begins with; the commit follows."""
 STEP = "ftgate verdicts "
 """What the name of the step begins with; the digest follows."""
 
@@ -39,9 +42,14 @@ def verdicts_of(runs: Iterable[ConfigRun]) -> frozenset[Verdict]:
     )
 
 
-def required_job(jobs: Sequence[Job]) -> Job | None:
+def job_name(form: Form, sha: str) -> str:
+    """The name of the job that says the verdicts on a commit."""
+    return f"{FORKS_JOB}{sha}" if form == "forks" else JOB
+
+
+def required_job(jobs: Sequence[Job], name: str = JOB) -> Job | None:
     """The job whose check is required; None where it has not been made, or is not the only one."""
-    found = [job for job in jobs if job.name == JOB]
+    found = [job for job in jobs if job.name == name]
     return found[0] if len(found) == 1 else None
 
 

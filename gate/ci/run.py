@@ -17,10 +17,11 @@ from gate.ci.check import Check, CiSetting, check_whole, run_config
 from gate.ci.needed import settled
 from gate.ci.plan import CiOptions, CiPlan, make_plan, posting_of
 from gate.ci.record import CI, begin, read_ci, write_ci, write_posting
-from gate.ci.refs import at_tip, printable
+from gate.ci.refs import at_tip
 from gate.ci.remember import remember
 from gate.errors import FAIL, PASS, UNDECIDED, StoreError, UsageError, as_gate_error
 from gate.github.api import GitHub
+from gate.github.commands import write_outputs
 from gate.github.events import Runner, read_event, read_runner
 from gate.github.token import Token
 from gate.records import CiRun, ConfigRun, Event
@@ -38,6 +39,7 @@ TRUST = {
     "train": "Trained; nothing was measured by this job.",
     "judge": "Measured on a clean machine, from weights alone.",
     "publish": "",
+    "look": "",
 }
 LONGEST_LINE = 1_000  # characters of what the terminal says
 
@@ -78,6 +80,8 @@ def run_ci(options: CiOptions, token: Token, shell: Shell, effects: Effects = CO
     """
     if options.mode == "publish":
         return publish_finished(options, token, shell, effects)
+    if options.mode == "look":
+        return look_only(options, token, shell, effects)
     options = replace(options, run_dir=options.run_dir.absolute(), handover=options.handover.absolute())
     begin(options.run_dir)
     runner, event = read_runner(shell.environ), read_event(shell.environ)
@@ -91,8 +95,7 @@ def run_ci(options: CiOptions, token: Token, shell: Shell, effects: Effects = CO
             run = measure(run, options, runner, (github, hasty), shell, effects)
     except (Exception, KeyboardInterrupt) as error:
         known = as_gate_error(error)
-        said = printable(known.message), printable(known.hint)
-        run = replace(run, outcome="error", exit_code=known.exit_code, error=said[0], hint=said[1])
+        run = replace(run, outcome="error", exit_code=known.exit_code, error=known.message, hint=known.hint)
         if shell.environ.get("FTGATE_DEBUG", "0") not in ("", "0"):
             traceback.print_exception(error)
     try:
@@ -155,6 +158,22 @@ def publish_finished(options: CiOptions, token: Token, shell: Shell, effects: Ef
     code = tell(run, options, runner, github, shell, effects)
     waits = pending(run.outcome, run.exit_code) and event.kind != "workflow_run"
     return FAIL if waits else code
+
+
+def look_only(options: CiOptions, token: Token, shell: Shell, effects: Effects) -> int:
+    """`--mode look`: before a fork's training, whether there is anything to train; 0, and nothing is posted.
+
+    The output `outcome` is that of a finished run of the same inputs, `pass` where no config changed, else
+    `undecided`. It decides nothing: what follows the training looks itself.
+    """
+    runner, event = read_runner(shell.environ), read_event(shell.environ)
+    github = effects.connect(event, runner, token, None)
+    run = CiRun(at_tip(event, Repository(Path())), "look", created=shell.now())
+    run = announced(run, options, runner, github, shell, effects.wait)
+    shell.say(f"nothing to train: {run.outcome}" if run.outcome in ("pass", "fail") else "to be trained")
+    if runner.outputs is not None:
+        write_outputs(runner.outputs, {"outcome": run.outcome})
+    return PASS
 
 
 def left_by_judge(run_dir: Path, event: Event) -> CiRun:

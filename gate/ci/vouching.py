@@ -11,17 +11,19 @@ from dataclasses import dataclass
 
 from gate.changes import below, depends
 from gate.ci.attach import Seen, has_ended, path_of, verdict_of
-from gate.ci.proof import JOB, STEP, Verdict, proves, required_job
+from gate.ci.proof import STEP, Verdict, job_name, proves, required_job
 from gate.errors import Forbidden, GateError, GitHubError, NotFound
 from gate.github.api import GitHub, Job, WorkflowRun
 from gate.github.checkruns import app_of, read_external_id
-from gate.records import ChangedConfig, Event
+from gate.records import ChangedConfig, Event, Form
 from gate.repository import Repository
 
 POLL = 30.0
 """Seconds between two looks at a job that has its verdict and not yet ended: it signs, it uploads."""
 STARTED_BY = ("pull_request", "merge_group")
 """What starts the runs whose verdicts count for a pull request: by hand one config of any branch is run."""
+FOLLOWS = "workflow_run"
+"""What starts the runs that measure in form forks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,7 @@ def proven(
     event: Event,
     seen: Seen,
     *,
+    form: Form,
     clock: Callable[[], float],
     wait: Callable[[float], None],
     patience: float,
@@ -48,18 +51,19 @@ def proven(
     """
     if not event.workflow:
         return Proven(doubt="the environment does not name this workflow (GITHUB_WORKFLOW_REF)")
-    began = clock()
+    began, name = clock(), job_name(form, seen.check.sha)
+    ask = followed if form == "forks" else contradiction
     try:
-        doubt = contradiction(github.workflow_run(seen.run_id), event, seen.check.sha)
+        doubt = ask(github.workflow_run(seen.run_id), event, seen.check.sha)
         if doubt:
             return Proven(doubt=doubt)
-        job = required_job(github.jobs(seen.run_id, seen.attempt))
+        job = required_job(github.jobs(seen.run_id, seen.attempt), name)
         while job and job.status == "in_progress" and clock() - began < patience:
             if has_ended(github, seen.run_id):
                 break
             wait(POLL)
-            job = required_job(github.jobs(seen.run_id, seen.attempt))
-        return _read(job, shown(github, seen), seen.run_id)
+            job = required_job(github.jobs(seen.run_id, seen.attempt), name)
+        return _read(job, name, shown(github, seen), seen.run_id)
     except Forbidden:
         why = f"GitHub does not show run {seen.run_id}: the job needs `permissions: {{actions: read}}`"
     except NotFound:
@@ -69,16 +73,16 @@ def proven(
     return Proven(doubt=why)
 
 
-def _read(job: Job | None, verdicts: frozenset[Verdict], run_id: int) -> Proven:
+def _read(job: Job | None, name: str, verdicts: frozenset[Verdict], run_id: int) -> Proven:
     """The verdicts that a run's check runs show, if its job proves them."""
     if job is None:
-        return Proven(doubt=f"run {run_id} has no job `{JOB}`")
+        return Proven(doubt=f"run {run_id} has no job `{name}`")
     if job.status != "completed":
-        return Proven(doubt=f"the job `{JOB}` of run {run_id} has not ended")
+        return Proven(doubt=f"the job `{name}` of run {run_id} has not ended")
     if not proves(job, verdicts):
         return Proven(doubt=f"no step `{STEP.strip()}` of run {run_id} says what its check runs say")
     if job.conclusion != "success" and all(outcome == "pass" for _, _, outcome in verdicts):
-        return Proven(doubt=f"the job `{JOB}` of run {run_id} ended otherwise")
+        return Proven(doubt=f"the job `{name}` of run {run_id} ended otherwise")
     return Proven(verdicts)
 
 
@@ -102,6 +106,22 @@ def contradiction(run: WorkflowRun, event: Event, sha: str) -> str:
         return f"GitHub does not say that run {run.id} was of this workflow, {ours}"
     if run.event not in STARTED_BY:
         return f"run {run.id} was not of a pull request"
+    return ""
+
+
+def followed(run: WorkflowRun, event: Event, _sha: str) -> str:
+    """What in a run contradicts that it measured a fork's commit, in this very workflow; "" for nothing.
+
+    What follows a training is the default branch's, so its path alone says which workflow it was; on which
+    commit it measured is in the name of its job. Before the training it is not this workflow that asks, and
+    what it is told decides nothing.
+    """
+    if run.event != FOLLOWS:
+        return f"run {run.id} did not follow a training"
+    ours = event.workflow.partition("@refs/")[0].removeprefix(f"{event.repository}/")
+    theirs = run.path.removeprefix(f"{event.repository}/")
+    if event.kind == FOLLOWS and theirs != ours and not theirs.startswith(f"{ours}@"):
+        return f"GitHub does not say that run {run.id} was of this workflow, {ours}"
     return ""
 
 

@@ -73,19 +73,24 @@ class Watch:
     def look_back(self, changes: Sequence[ChangedConfig]) -> None:
         """Look what older runs do for these configs, and end those of this pull request that are outdated."""
         self.inputs = {change.path: digest_inputs(change, self.setting) for change in changes}
-        if self.github is None or self.event.kind not in ("pull_request", "merge_group"):
+        if self.github is None or self.event.kind not in ("pull_request", "merge_group", "workflow_run"):
             return
         try:
             heads = earlier_heads(self.github, self.event)
             self.seen = look_for_living(self.github, heads, tuple(self.inputs), self.event.run_id)
             ends = outdated(list(self.seen.values()), list(self.inputs.values()))
-            for run_id in ends if self.event.kind == "pull_request" else ():
+            for run_id in ends if self._cancels else ():
                 self.github.cancel_run(run_id)
             for path, seen in look_at_commits(self.github, self._commits(heads), self.event.run_id):
                 if path in self.seen:
                     self.seen[path] = newest_first((*self.seen[path], seen))
         except GitHubError as error:
             self.shell.warn(f"GitHub does not say all of older runs: {error.message}")
+
+    @property
+    def _cancels(self) -> bool:
+        """A fork's token may not, and what follows its training is each commit's own."""
+        return self.event.kind == "pull_request" and self.setting.form != "forks"
 
     def _commits(self, heads: Sequence[str]) -> tuple[str, ...]:
         """The pull request's newest commits but for `heads`. What a comment says of its last head is moved by
@@ -200,7 +205,13 @@ class Watch:
         key = (seen.run_id, seen.attempt, seen.check.sha)
         if self.github is not None and key not in self.proofs:
             self.proofs[key] = proven(
-                self.github, self.event, seen, clock=self.shell.clock, wait=self.wait, patience=SILENT
+                self.github,
+                self.event,
+                seen,
+                form=self.setting.form,
+                clock=self.shell.clock,
+                wait=self.wait,
+                patience=SILENT,
             )
         return self.proofs.get(key, Proven(doubt="there is no token to ask with"))
 

@@ -10,7 +10,7 @@ from gate.records.policy import NOWHERE, Place
 from gate.records.verdict import Outcome
 
 EventKind = Literal["pull_request", "merge_group", "push", "dispatch", "workflow_run", "schedule"]
-Mode = Literal["check", "train", "judge", "publish"]
+Mode = Literal["check", "train", "judge", "publish", "look"]
 Form = Literal["trusted", "two-jobs", "forks"]
 ChangeReason = Literal["added", "edited", "renamed", "data", "task", "policy", "named", "all"]
 

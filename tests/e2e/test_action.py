@@ -409,12 +409,13 @@ def test_a_forks_draft_is_red_and_nobody_is_asked_to_approve(world: World) -> No
 
 
 def test_with_an_app_the_check_is_the_apps(world: World, fork: dict[str, Any]) -> None:
-    """Where FTGATE_APP_ID is set the check run is the App's, which no pull request's workflow can post."""
+    """Where FTGATE_APP_ID is set the check run is the App's, which no pull request's workflow can post. Run
+    again, as the verdict that stands is not the App's."""
     before = world.runner.variables
     world.runner.variables = {**before, "FTGATE_APP_ID": "1"}
     world.runner.secrets = {"FTGATE_APP_KEY": "key"}
     try:
-        job = world.run("forks", fork["ended"], file=1).jobs["judge"]
+        job = world.run("forks", fork["ended"], file=1, attempt=2).jobs["judge"]
     finally:
         world.runner.variables, world.runner.secrets = before, {}
     assert job.result == "success", job.log
@@ -424,6 +425,27 @@ def test_with_an_app_the_check_is_the_apps(world: World, fork: dict[str, Any]) -
     assert {each.status for each in checks} == {"completed"}  # also what was announced under Actions' name
     (author,) = [each.author for each in world.server.state.comments.values() if each.pull == 5]
     assert author == "github-actions[bot]"
+
+
+def test_a_forks_readme_commit_trains_nothing_and_asks_nobody(world: World, fork: dict[str, Any]) -> None:
+    """Its training job is skipped, no approval is waited for, and the verdict stands on the new commit."""
+    readme = world.commit("five", "words", **{"README.md": "words of a fork"})
+    world.server.state.push(5, readme)
+    cause, train_id = world.pull(5, before=fork["head"]), next(world.numbers)
+    train = world.run("forks", cause, run_id=train_id)
+    assert train.jobs["look"].outputs["outcome"] == "pass", train.jobs["look"].log
+    assert train.jobs["train"].result == "skipped"
+    asked: list[str] = []
+    world.runner.approve = asked.append
+    judge = world.run("forks", events.workflow_run(WHERE, cause, train_id, world.main), file=1)
+    assert judge.jobs["announce"].result == "success", judge.jobs["announce"].log
+    assert (judge.jobs["judge"].result, asked) == ("skipped", [])
+    assert world.checks(readme) == {
+        "ftgate": ("completed", "success"),
+        f"ftgate: {CONFIG}": ("completed", "success"),
+    }
+    assert readme in world.comment(5)
+    assert "carried over" in world.comment(5).lower()
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from ruamel.yaml import YAML
 from runner.expressions import condition, filled
 
-from gate.ci.proof import JOB, STEP
+from gate.ci.proof import JOB, STEP, job_name
 from gate.cli import cli
 from gate.errors import StoreError, UsageError
 from gate.initialise import write_github
@@ -183,9 +183,53 @@ def test_a_training_is_cancelled_by_nothing_but_other_inputs() -> None:
 )
 def test_a_label_that_is_none_of_ours_trains_no_fork_again(action: str, label: str, trains: bool) -> None:
     """Its own commit would have to be approved a second time."""
-    job = written("forks")["ftgate-train.yml"]["jobs"]["train"]
+    jobs = written("forks")["ftgate-train.yml"]["jobs"]
     event = {"action": action, **({"label": {"name": label}} if label else {})}
-    assert condition(job["if"], {"github": {"event": event}}, {"success": lambda: True}) is trains
+    looks = condition(jobs["look"]["if"], {"github": {"event": event}}, {"success": lambda: True})
+    assert looks is trains
+    states = {"success": lambda: looks, "cancelled": lambda: False}
+    needs = {"look": {"result": "success" if looks else "skipped", "outputs": {}}}
+    assert condition(jobs["train"]["if"], {"needs": needs}, states) is trains
+
+
+@pytest.mark.parametrize(
+    ("result", "outcome", "trains"),
+    [
+        ("success", "undecided", True),
+        ("failure", "", True),
+        ("success", "pass", False),
+        ("success", "fail", False),
+    ],
+)
+def test_a_fork_is_trained_unless_a_verdict_is_known(result: str, outcome: str, trains: bool) -> None:
+    """What looks runs nothing of the pull request, with a token that may read; in doubt it is trained."""
+    jobs = written("forks")["ftgate-train.yml"]["jobs"]
+    assert set(jobs["look"]["permissions"].values()) == {"read"}
+    assert [step["uses"].partition("@")[0] for step in jobs["look"]["steps"]] == [
+        "actions/checkout",
+        "owner/ftgate",
+    ]
+    needs = {"look": {"result": result, "outputs": {"outcome": outcome}}}
+    states = {"success": lambda: result == "success", "cancelled": lambda: False}
+    assert condition(jobs["train"]["if"], {"needs": needs}, states) is trains
+
+
+def test_in_forks_the_job_that_measures_says_its_verdicts_in_the_name_of_a_step() -> None:
+    """Its own name says the commit; where a verdict was taken over it measures nothing, and an App's check
+    is posted all the same."""
+    judge = written("forks")["ftgate-judge.yml"]["jobs"]["judge"]
+    run = {"head_sha": "a" * 40}
+    assert filled(judge["name"], {"github": {"event": {"workflow_run": run}}}) == job_name("forks", "a" * 40)
+    context = {"steps": {"publish": {"outputs": {"verdicts": "d" * 64}}}}
+    (step,) = (each for each in judge["steps"] if each.get("name", "").startswith(STEP))
+    assert filled(step["name"], context) == f"{STEP}{'d' * 64}"
+    steps = {step["id"]: step for step in judge["steps"] if "id" in step}
+    for outcome, measures in (("pass", False), ("undecided", True)):
+        needs = {"needs": {"announce": {"outputs": {"outcome": outcome}}}}
+        states = {"success": lambda: True, "cancelled": lambda: False}
+        for name in ("handover", "judge"):
+            assert condition(steps[name]["if"], needs, states) is measures
+        assert condition(steps["publish"]["if"], needs, states)
 
 
 @pytest.mark.parametrize(("value", "passes"), [("yes", True), ("", False)])

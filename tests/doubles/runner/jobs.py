@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,9 +28,13 @@ JOB_KEYS = {
 WORKFLOW_KEYS = {"name", "run-name", "on", "permissions", "jobs", "concurrency"}
 
 
+class Replaced(Exception):
+    """A newer job waits in its group."""
+
+
 @dataclass
 class JobRun:
-    """How a job ended: `success`, `failure` or `skipped`."""
+    """How a job ended: `success`, `failure`, `cancelled` or `skipped`."""
 
     name: str
     result: str = "skipped"
@@ -94,6 +99,9 @@ class Runner:
     approve: Callable[[str], None] = lambda _environment: None
     runs: dict[int, Run] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
+    _turns: threading.Condition = field(default_factory=threading.Condition)
+    waiting: dict[str, object] = field(default_factory=dict)  # group -> who waits
+    _running: set[str] = field(default_factory=set)
 
     def run(self, workflow: str, happening: Happening, *, run_id: int, attempt: int = 1) -> Run:
         """Run a workflow's text for an event, to its end."""
@@ -138,14 +146,46 @@ class Runner:
         if held.environment:
             context["secrets"] = Strict(self.secrets)
             self.approve(held.environment)
+        ended_early = {**functions, "cancelled": lambda: True, "success": lambda: False}
+        goes_on = condition(job.get("if"), context, ended_early)  # asked when its run is cancelled
+        room.cancelled = lambda: not goes_on and self.server.state.runs.get(run.id) == "cancelled"
         steps = Steps(room, context, "step")
         try:
-            steps.run(job["steps"])
+            with self._turn(job, context):
+                steps.run(job["steps"])
+        except Replaced:
+            held.result = "cancelled"
+            return
         finally:
             held.steps, held.attested = steps.runs, room.attested
         held.outputs = {key: filled(value, steps.context) for key, value in job.get("outputs", {}).items()}
-        held.result = "success" if steps.good else "failure"
+        held.result = "cancelled" if room.cancelled() else "success" if steps.good else "failure"
         self._tell(run, held, "completed")
+
+    @contextmanager
+    def _turn(self, job: dict[str, Any], context: Mapping[str, Any]) -> Iterator[None]:
+        """Its turn in the job's `concurrency` group, where a newer one that waits pushes an older out."""
+        if "concurrency" not in job:
+            yield
+            return
+        name, mine = filled(job["concurrency"]["group"], context), object()
+        with self._turns:
+            self.waiting[name] = mine
+            self._turns.notify_all()
+            while name in self._running and self.waiting.get(name) is mine:
+                if job["concurrency"]["cancel-in-progress"]:
+                    raise Unknown("a group whose running job is to be cancelled")
+                self._turns.wait()
+            if self.waiting.get(name) is not mine:
+                raise Replaced
+            del self.waiting[name]
+            self._running.add(name)
+        try:
+            yield
+        finally:
+            with self._turns:
+                self._running.discard(name)
+                self._turns.notify_all()
 
     def _tell(self, run: Run, held: JobRun, status: str) -> None:
         """What GitHub knows of a job that has begun: its name, and those of its steps once it has ended."""
