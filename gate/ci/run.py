@@ -19,6 +19,7 @@ from gate.ci.plan import CiOptions, CiPlan, make_plan, posting_of
 from gate.ci.record import CI, begin, read_ci, write_ci, write_posting
 from gate.ci.refs import at_tip
 from gate.ci.remember import remember
+from gate.ci.stores import clean_store, with_salt
 from gate.errors import FAIL, PASS, UNDECIDED, StoreError, UsageError, as_gate_error
 from gate.github.api import GitHub
 from gate.github.commands import write_outputs
@@ -27,7 +28,6 @@ from gate.github.token import Token
 from gate.records import CiRun, ConfigRun, Event
 from gate.repository import Repository
 from gate.shell import Shell
-from gate.store import Store, store_root
 
 EDITABLE = (
     "This check can be edited by the pull request, unless a required workflow or an App's own check is set "
@@ -214,16 +214,6 @@ def measure(
         return concluded(run, run_all(run, plan, plan.setting, options, runner, github, shell, effects))
 
 
-def clean_store(shell: Shell) -> None:
-    """Remove what old pull requests left in the store: for merged refs, and for a judge whose workflow is the
-    default branch's, as no merged ref ever runs on its machine."""
-    try:
-        for gone in Store(store_root(shell.environ), warn=shell.warn).collect_unused():
-            shell.say(f"removed from the store: {gone}")
-    except StoreError as error:
-        shell.warn(error.message)
-
-
 def run_all(
     run: CiRun,
     plan: CiPlan,
@@ -258,15 +248,6 @@ def run_all(
         watch.ended(ended)
         found.append(ended)
     return tuple(found)
-
-
-def with_salt(shell: Shell) -> Shell:
-    """The shell with the salt of all configs: each says whether this run made it."""
-    try:
-        found = shell.salt or Store(store_root(shell.environ), warn=shell.warn).found_salt
-    except StoreError:  # the first config that needs it says so
-        return shell
-    return replace(shell, salt=found)
 
 
 def find_pull(event: Event, github: GitHub | None) -> Event:

@@ -30,7 +30,8 @@ from scratch import (
 
 from gate.ci.plan import CiOptions
 from gate.ci.refs import at_tip
-from gate.ci.run import Effects, run_ci, with_salt
+from gate.ci.run import Effects, run_ci
+from gate.ci.stores import with_salt
 from gate.errors import Interrupted, TrainingError, UsageError
 from gate.github.token import Token
 from gate.pipeline import CheckOptions
