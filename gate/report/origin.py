@@ -20,7 +20,7 @@ def warnings_of(result: Verdict | Failure) -> tuple[str, ...]:
     if source is None:
         return ()
     drawn = source.salt_made and any(finding.early for finding in result.findings)
-    return (*source.warnings, *((REDRAWN,) if drawn else ()))
+    return (*((REDRAWN,) if drawn else ()), *source.warnings)
 
 
 def models_of(result: Verdict | Failure) -> Iterable[tuple[str, ModelRef]]:

@@ -9,7 +9,7 @@ from types import ModuleType
 import pytest
 
 from gate.records import Finding, Interval
-from gate.report import comparison_row, comparison_table, render
+from gate.report import comparison_row, comparison_table, make_view, render, render_pull_request
 from gate.verdict import Verdict
 
 
@@ -146,3 +146,23 @@ def test_a_repeat_is_said(sample: ModuleType) -> None:
     for text in (report.comment, report.html, report.terminal):
         assert "7 of 7 blocks came from the store: stored answers, repeated" in text
     assert "repeated" not in render(verdict, (), ()).comment
+
+
+def test_a_pull_requests_comment_marks_estimates(sample: ModuleType, pulls: ModuleType) -> None:
+    """In its table, in what changed since the previous push, and in small print; and it warns of the salt."""
+    verdict = settled(sample)
+    assert verdict.provenance is not None
+    made = replace(verdict, provenance=replace(verdict.provenance, salt_made=True))
+    run = pulls.ci_run(pulls.config_run("configs/full.yaml", "pass"))
+    (rule,) = [it.rule for it in made.findings if "arc_easy" in it.rule]
+    before = pulls.context(previous={"configs/full.yaml": {rule: -0.05}})
+    comment = render_pull_request(run, {"configs/full.yaml": make_view(made, (), ())}, before)
+    comment = comment.replace("\u00a0", " ").replace("\u2060", "")
+    assert "≈ −0.4 (−1.5 to +0.4)" in comment
+    assert "was −5.0, now ≈ −0.4" in comment
+    assert "≈ is an estimate, with where the full benchmark’s own number can lie in brackets" in comment
+    assert "salt was made in this run" in comment
+    plain = render_pull_request(
+        run, {"configs/full.yaml": pulls.view_of(sample, sample.passing())}, pulls.context()
+    )
+    assert "≈" not in plain
