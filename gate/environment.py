@@ -150,8 +150,10 @@ def provenance(
     order_digest: str = "",
     flip_rates: tuple[FlipRate, ...] = (),
     scorer_reason: str = "",
+    salt_made: bool = False,
 ) -> Provenance:
-    """Where, when and with what a verdict is made. The salt is secret: its digest alone is told."""
+    """Where, when and with what a verdict is made. The salt is secret: its digest alone is told, and whether
+    this run made it."""
     return Provenance(
         ftgate=__version__,
         created=created,
@@ -169,4 +171,5 @@ def provenance(
         order_digest=order_digest,
         flip_rates=flip_rates,
         scorer_reason=scorer_reason,
+        salt_made=salt_made,
     )

@@ -36,7 +36,7 @@ DIGITS = 6  # significant ones of a stored number
 Row = tuple[str, str, bool, float, float, float, float | None, str]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _File:
     """A verdict as its file has it: rules and tasks as rows, which saves the names of their fields."""
 
@@ -51,6 +51,7 @@ class _File:
     seconds: float
     digests: Mapping[str, str]
     audit: Audit | None
+    early: tuple[str, ...] = ()  # rules whose number is an estimate
     sha256: str  # last, see gate/sealed.py
 
 
@@ -97,6 +98,7 @@ def _rule(finding: Finding) -> PastRule:
         _short(interval.high),
         finding.margin,
         finding.outcome,
+        finding.early,
     )
 
 
@@ -145,19 +147,19 @@ def encode_past(past: PastVerdict) -> bytes:
         "config": past.config_digest,
         "champion": past.champion,
     }
-    rows = (msgspec.to_builtins(rule).values() for rule in past.rules)
     file = _File(
         schema=SCHEMA,
         created=past.created,
         commit=past.commit,
         config=past.config,
         outcome=past.outcome,
-        rules=tuple(tuple(row) for row in rows),
+        rules=tuple(tuple(getattr(rule, name) for name in _FIELDS) for rule in past.rules),
         flips=tuple((each.task, each.changed, each.documents) for each in past.flips),
         documents=(past.documents_scored, past.documents_planned),
         seconds=past.seconds,
         digests={name: digest for name, digest in digests.items() if digest},
         audit=past.audit,
+        early=tuple(rule.rule for rule in past.rules if rule.early),
         sha256=BLANK_SEAL,
     )
     return seal(msgspec.json.encode(file) + b"\n")
@@ -172,13 +174,14 @@ def decode_past(content: bytes) -> PastVerdict:
             raise NewerSchema(schema)
         file = msgspec.json.decode(content, type=_File)
         _moment(file.created)
-        rules = tuple(msgspec.convert(dict(zip(_FIELDS, row, strict=True)), PastRule) for row in file.rules)
+        named = (dict(zip(_FIELDS, row, strict=True)) for row in file.rules)
+        rules = tuple(msgspec.convert({**row, "early": row["rule"] in file.early}, PastRule) for row in named)
     except (msgspec.DecodeError, RecursionError, UnicodeError, ValueError) as error:
         raise Damaged(f"it is no verdict of ftgate: {error}") from error
     numbers = [number for rule in rules for number in (rule.value, rule.low, rule.high, rule.margin or 0.0)]
     if not all(abs(number) <= HUGE for number in [*numbers, file.seconds]):  # not so for NaN
         raise Damaged("it has a number that no score is as large as")
-    named = file.digests
+    digests = file.digests
     return PastVerdict(
         created=file.created,
         commit=file.commit,
@@ -189,11 +192,11 @@ def decode_past(content: bytes) -> PastVerdict:
         documents_scored=file.documents[0],
         documents_planned=file.documents[1],
         seconds=file.seconds,
-        base=named.get("base", ""),
-        tuned=named.get("tuned", ""),
-        policy=named.get("policy", ""),
-        config_digest=named.get("config", ""),
-        champion=named.get("champion", ""),
+        base=digests.get("base", ""),
+        tuned=digests.get("tuned", ""),
+        policy=digests.get("policy", ""),
+        config_digest=digests.get("config", ""),
+        champion=digests.get("champion", ""),
         audit=file.audit,
     )
 

@@ -10,11 +10,17 @@ from pathlib import Path
 from gate.environment import find_device, installed_versions
 from gate.errors import ConfigErrors, DataError, ModelError, Problem, UsageError
 from gate.fetch import fetch_dataset, fetch_model
-from gate.keys import recipe_digest
-from gate.models import base_in_doubt, check_adapter_fits, check_same_family, inspect_model
+from gate.keys import recipe_digest, rows_digest
+from gate.models import (
+    base_in_doubt,
+    check_adapter_fits,
+    check_same_family,
+    digest_weights,
+    inspect_model,
+)
 from gate.records import Dataset, ModelRef, Plan, TrainingConfig
 from gate.scoring import prove_finite, prove_weights
-from gate.store import dataset_digest, training_key
+from gate.store import Store, dataset_digest, training_key
 
 # Settings that name a place for output, or what has a digest of its own.
 NOT_INPUTS = ("output_dir", "logging_dir", "model_name_or_path", "dataset_name")
@@ -114,28 +120,37 @@ def key_of_training(
     return training_key(wide, base, digests, installed_versions(), training_device(config), environ)
 
 
+def order_of(plan: Plan, tuned: ModelRef, store: Store) -> str:
+    """`order_inputs`, or those with which these very weights were judged before: whatever a config says, what
+    it trained is not drawn anew. "" where nothing is drawn."""
+    inputs = order_inputs(plan, tuned)
+    return store.first_order(plan.base.digest, digest_weights(Path(tuned.path)), inputs) if inputs else ""
+
+
 def order_inputs(plan: Plan, tuned: ModelRef) -> str:
     """The digest of what is judged, by which its documents are drawn in one order: the base, and the
-    training config as a recipe with its data; without a config, the tuned model. "" where none are drawn.
+    training config as a recipe with the rows of its data; without a config, the tuned model's weights. ""
+    where none are drawn.
 
-    Neither the policy nor where files lie is part of it, and a config that is trained again keeps its order.
-    The tasks are part of each block's name.
+    Neither the policy nor where files lie is part of it, nor what cannot change the weights, and a config
+    that is trained again keeps its order. The tasks are part of each block's name.
     """
     if plan.policy.decide != "score":
         return ""
     if plan.config is None:
-        return recipe_digest(None, plan.base, {"tuned": tuned.digest})
+        return recipe_digest(None, plan.base, {"tuned": digest_weights(Path(tuned.path))})
     data = {str(number): _data_named(each) for number, each in enumerate(plan.config.datasets)}
     return recipe_digest(plan.config, plan.base, data)
 
 
 def _data_named(data: Dataset) -> str:
-    """The digest of data on this disk; of the hub's, and of what is not here with `--tuned`, the name."""
+    """The digest of the rows of data on this disk; of the hub's, and of what is not here with `--tuned`, the
+    name."""
     named = f"{data.hub or data.name} {data.revision}"
     if data.revision or not os.path.exists(data.name):
         return named
     try:
-        return dataset_digest(Path(data.name))
+        return dataset_digest(Path(data.name), rows_digest)
     except DataError:  # an empty folder: nothing is trained from it, or that was refused before
         return named
 

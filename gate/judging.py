@@ -237,9 +237,9 @@ def store_of(run: Path, shell: Shell) -> Store:
     own = run / "store"
     root = own if own.is_dir() else store_root(shell.environ)
     if not (run / RUN).is_file():
-        return Store(root, warn=shell.warn)
+        return Store(root, warn=shell.warn, salt=shell.salt)
     facts = RunFolder.open(run).read_record(RUN, RunFacts)
-    store = Store.holding(root, Path(facts.tuned_path), warn=shell.warn)
+    store = Store.holding(root, Path(facts.tuned_path), warn=shell.warn, salt=shell.salt)
     store.use()
     return store
 

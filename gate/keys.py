@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
+import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
 
+from gate.configs.recipes import recipe_of
 from gate.errors import DataError
 from gate.records import ModelRef, TrainingConfig
 
@@ -20,7 +24,6 @@ _OUTPUT_ONLY = re.compile(
 )
 # Fields of a TrainingConfig that are not part of the recipe: its file's name, bytes and line numbers.
 # Settings and overrides are taken apart below; every other field, also one added later, counts.
-_NAMES = {"model_name_or_path", "dataset_name"}  # of what has a digest of its own
 _NOT_RECIPE = {"path", "digest", "lines", "settings", "overrides", "environment"}
 
 
@@ -53,18 +56,11 @@ def training_key(
 
 
 def recipe_digest(config: TrainingConfig | None, base: ModelRef, data: Mapping[str, str]) -> str:
-    """Hex digest of what is trained and not of where: the config without its outputs and without the names
-    of base and data, for which digests stand."""
+    """Hex digest of what is trained and not of where: the config's recipe, see `gate.configs.recipes`, with
+    digests of base and data."""
     parts: dict[str, object] = {"base": base.digest, "data": data}
     if config is not None:
-        named = _NOT_RECIPE | {"base_model", "base_revision", "datasets"}
-        overrides = {each.key: each.now for each in config.overrides}
-        parts["recipe"] = {
-            each.name: getattr(config, each.name) for each in fields(config) if each.name not in named
-        }
-        for name, settings in (("settings", config.settings), ("overrides", overrides)):
-            kept = _without_output(settings).items()
-            parts[name] = {key: value for key, value in kept if key not in _NAMES}
+        parts["recipe"] = recipe_of(config)
     return hashlib.sha256(repr(_typed(parts)).encode()).hexdigest()
 
 
@@ -81,8 +77,41 @@ def _typed(value: object) -> object:
     return (type(value).__name__, repr(value))
 
 
-def dataset_digest(path: Path) -> str:
-    """`sha256:...` of a data file, or of all names and contents below a folder.
+def content_digest(file: Path) -> str:
+    """The hex digest of a file's bytes."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def rows_digest(file: Path) -> str:
+    """The hex digest of the rows of JSON lines, JSON or CSV, whatever empty lines and spaces lie between
+    them; of anything else, and of what is not readable so, `content_digest`."""
+    hasher = hashlib.sha256()
+    with suppress(ValueError, RecursionError, csv.Error):
+        for row in _rows(file):
+            hasher.update(json.dumps(row, sort_keys=True).encode() + b"\n")
+        return hasher.hexdigest()
+    return content_digest(file)
+
+
+def _rows(file: Path) -> Iterator[object]:
+    """Raises ValueError where the file is of another kind."""
+    if file.suffix == ".csv":
+        with file.open(encoding="utf-8", newline="") as table:
+            yield from filter(None, csv.reader(table))
+        return
+    if file.suffix not in (".json", ".jsonl", ".ndjson"):
+        raise ValueError(file.suffix)
+    with file.open("rb") as stream:
+        first = next(filter(None, map(bytes.strip, stream)), b"")
+        stream.seek(0)
+        lines = first[:1] == b"{" and first[-1:] == b"}"  # else one value over several lines
+        found = map(json.loads, filter(None, map(bytes.strip, stream))) if lines else json.load(stream)
+        yield from found if lines or isinstance(found, list) else [found]
+
+
+def dataset_digest(path: Path, digest: Callable[[Path], str] = content_digest) -> str:
+    """`sha256:...` of a data file, or of all names and contents below a folder; of each file its `digest`.
 
     Folders whose names begin with `.` or `__` are left out, as `datasets` leaves them out when it looks
     for data files. Raises `DataError` where there is nothing or it cannot be read.
@@ -93,10 +122,8 @@ def dataset_digest(path: Path) -> str:
             raise DataError(f"there is no data at {path}", hint="check the path in the training config")
         hasher = hashlib.sha256()
         for file in files:
-            with file.open("rb") as stream:
-                content = hashlib.file_digest(stream, "sha256").hexdigest()
             name = "" if file == path else file.relative_to(path).as_posix()
-            hasher.update(f"{len(name.encode())}:{name}:{content}\n".encode())
+            hasher.update(f"{len(name.encode())}:{name}:{digest(file)}\n".encode())
     except OSError as error:
         raise DataError(f"cannot read the data at {path}: {error.strerror or error}") from error
     return f"sha256:{hasher.hexdigest()}"

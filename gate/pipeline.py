@@ -83,7 +83,7 @@ def begin(options: CheckOptions, shell: Shell) -> Run:
     own_store = folder.path / "store"
     shutil.rmtree(own_store, ignore_errors=True)  # an earlier run's, made with --no-cache
     root = own_store if options.no_cache else store_root(shell.environ)
-    store = Store(root, pull=options.pull, judged=options.judged, warn=shell.warn)
+    store = Store(root, pull=options.pull, judged=options.judged, warn=shell.warn, salt=shell.salt)
     store.use()
     return Run(options, policy, config, folder, store, shell.clock())
 

@@ -126,10 +126,11 @@ class Schedule:
         return found
 
     def after(self, taken: Mapping[Key, Sequence[Block]], *, failed: bool) -> Schedule:
-        """The schedule once a round was scored; `failed` where a rule had failed before it."""
+        """The schedule once a round was scored; `failed` where a rule had failed before it. A fail that all
+        documents took back has used up nothing."""
         drawn = {key: count + len(taken.get(key, ())) for key, count in self.drawn.items()}
         more = sum(len(block.documents) for blocks in taken.values() for block in blocks) if failed else 0
-        return replace(self, drawn=drawn, after_fail=self.after_fail + more)
+        return replace(self, drawn=drawn, after_fail=self.after_fail + more if failed else 0)
 
     def _take(self, key: Key, count: int) -> tuple[Block, ...]:
         done = self.drawn[key]

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gate.progress import LogProgress, Progress, SilentProgress, TerminalProgress
+from gate.withheld import Salt, take_salt
 
 if TYPE_CHECKING:
     from gate.scoring.team import Team
@@ -48,10 +49,16 @@ class Shell:
     colour: bool = False
     quiet: bool = False
     team: Team | None = None  # of processes that score
+    salt: Salt | None = None  # of FTGATE_SALT; else the store has one
 
     @classmethod
     def of_process(cls, *, verbose: int = 0, quiet: bool = False) -> Shell:
-        """The shell of this process: its environment, its terminal, its clock."""
+        """The shell of this process: its environment, its terminal, its clock.
+
+        The salt leaves the environment before anything is loaded or started. Raises `UsageError` for a bad
+        one.
+        """
+        salt = take_salt(os.environ)
         set_defaults(PATIENT_THREADS)
         if not verbose:
             hush_libraries()
@@ -62,6 +69,7 @@ class Shell:
             progress=progress_here(quiet),
             colour=sys.stdout.isatty() and "NO_COLOR" not in os.environ,
             quiet=quiet,
+            salt=salt,
         )
 
 

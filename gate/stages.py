@@ -14,7 +14,7 @@ from gate.environment import describe_environment, find_device, provenance
 from gate.errors import UsageError
 from gate.flip_rates import compare_rates, flips_on
 from gate.history import FOLDER
-from gate.inputs import key_of_training, order_inputs, prove
+from gate.inputs import key_of_training, order_of, prove
 from gate.records import ConfigRef, Cost, Plan, Policy, Provenance, RunFacts, TrainingConfig, TunedModel
 from gate.runfolder import ENVIRONMENT, RUN, RunFolder
 from gate.scoring import ModelSession
@@ -132,7 +132,7 @@ def _measure(run: Run, plan: Plan, tasks: tuple[OpenTask, ...], tuned: TunedMode
         heard.append(text)
         shell.warn(text)
 
-    aside, inputs = replace(shell, warn=warn), order_inputs(plan, tuned.model)
+    aside, inputs = replace(shell, warn=warn), order_of(plan, tuned.model, run.store)
     models = plan.base, tuned.model, evaluation, run.policy.trust, bits, run.store.self_tests, shell.team
     with run.options.at_policy(), ModelSession(*models) as session:
         measured = measure(tasks, session, run.store, aside, run.policy, inputs)
@@ -149,6 +149,7 @@ def _measure(run: Run, plan: Plan, tasks: tuple[OpenTask, ...], tuned: TunedMode
         quantization=settings.quantization,
         batch_size=evaluation.batch_size,
         salt=run.store.salt,
+        salt_made=run.store.found_salt.made,
         created=shell.now(),
         warnings=(*plan.warnings, *heard),
         order_digest=measured.order_digest,

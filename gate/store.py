@@ -1,6 +1,7 @@
 """The content-addressed store: block results, trainings, models, and the salt. The only writer of results.
 
     ROOT/v1/salt                          32 random bytes, secret, and their digest
+    ROOT/v1/orders/KEY.json               the inputs with which some weights were first ordered
     ROOT/v1/blocks/AA/KEY.parquet         one model's answers to one block
     ROOT/v1/trainings/KEY.json            a training's TunedModel
     ROOT/v1/models/DIGEST/, DIGEST.json   a model's files; the manifest, written last, says that it is whole
@@ -54,6 +55,7 @@ from gate.records import BlockResult, TunedModel
 from gate.sealed import Damaged, NewerSchema, open_record, seal_record, write_whole
 from gate.selftests import SelfTests
 from gate.vault import SCHEMA, Vault, digest_to_name, name_to_digest, say_damaged
+from gate.withheld import Salt
 
 __all__ = ["Store", "dataset_digest", "digest_to_name", "name_to_digest", "store_root", "training_key"]
 
@@ -86,11 +88,18 @@ class _Training:
     tuned: TunedModel
 
 
+@dataclass(frozen=True, slots=True)
+class _Order:
+    key: str
+    inputs: str
+
+
 class Store(Vault):
     """A store under `root`; `warn` is told of all that was found damaged.
 
     `pull` is the number of the pull request for which this is an untrusted run, or its head commit where
-    no number is known; 0 for a merged ref. `judged` is for a judge job's own place.
+    no number is known; 0 for a merged ref. `judged` is for a judge job's own place. `salt` takes the place of
+    the store's own.
     """
 
     def __init__(
@@ -100,18 +109,23 @@ class Store(Vault):
         pull: int | str = 0,
         judged: bool = False,
         warn: Callable[[str], None] = say_damaged,
+        salt: Salt | None = None,
     ) -> None:
         super().__init__(root, place=_place(pull, judged), warn=warn)
         self._trusted = Store(root, warn=warn)._reading() if pull else None
+        self._given = salt
 
     @classmethod
-    def holding(cls, root: Path, model: Path, *, warn: Callable[[str], None] = say_damaged) -> Store:
+    def holding(
+        cls, root: Path, model: Path, *, warn: Callable[[str], None] = say_damaged, salt: Salt | None = None
+    ) -> Store:
         """The store under `root`, opened in the place that a model of a run lies in."""
         try:
             kind, name, *_ = model.relative_to(root / "v1").parts
-            return cls(root, pull=name if kind in PLACES else 0, judged=kind == PLACES[1], warn=warn)
+            pull = name if kind in PLACES else 0
+            return cls(root, pull=pull, judged=kind == PLACES[1], warn=warn, salt=salt)
         except ValueError:  # it lies elsewhere
-            return cls(root, warn=warn)
+            return cls(root, warn=warn, salt=salt)
 
     def _reading(self) -> Store:
         """This store for those who may not write to it: what is damaged is left where it lies."""
@@ -144,28 +158,64 @@ class Store(Vault):
     def require_writable(self) -> None:
         """Raise `StoreError` unless files can be made here: asked before hours of training, not after."""
         super().require_writable()
-        _ = self.salt
+        _ = self.found_salt
+
+    @property
+    def salt(self) -> bytes:
+        """The secret that decides which documents share a block, and their order; see `found_salt`."""
+        return self.found_salt.reveal()
 
     @cached_property
-    def salt(self) -> bytes:
-        """The secret that decides which documents share a block; made at first use, the same ever after.
+    def found_salt(self) -> Salt:
+        """The salt that was given; else the store's own: made at first use, the same ever after.
 
         It lies at the root for pull requests too. Raises `StoreError` where there is none and none can be
         written.
         """
+        if self._given is not None:
+            return self._given
         if self._trusted is not None:
-            return Store(self._trusted.root.parent, warn=self._warn).salt
-        path = self.root / "salt"
+            return Store(self._trusted.root.parent, warn=self._warn).found_salt
+        path, made = self.root / "salt", False
         for _ in range(3):
             content = self._read(path)
             if content is None:
-                salt = secrets.token_bytes(SALT_BYTES)
+                salt, made = secrets.token_bytes(SALT_BYTES), True
                 write_whole(path, salt + hashlib.sha256(salt).digest(), mode=0o600, once=True)
             elif hashlib.sha256(content[:SALT_BYTES]).digest() == content[SALT_BYTES:]:
-                return content[:SALT_BYTES]
+                return Salt(content[:SALT_BYTES], made=made)
             else:
                 self._set_aside(path, "it is not the salt that was written; results will be scored again")
         raise StoreError(f"cannot make {path}", hint="remove the file, or set FTGATE_CACHE to another folder")
+
+    def first_order(self, base: str, weights: str, inputs: str) -> str:
+        """The inputs with which these weights were first ordered against this base (digests); from now on
+        `inputs`, where there were none. A merged ref's word goes first. Raises `StoreError`."""
+        key = hashlib.sha256(f"{base} {weights}".encode()).hexdigest()
+        for layer in (self._trusted, self):
+            found = layer and layer._own_order(key)
+            if found:
+                return found
+        write_whole(self._order_path(key), seal_record(_Order(key, inputs), SCHEMA), once=True)
+        return self._own_order(key) or inputs
+
+    def _order_path(self, key: str) -> Path:
+        return self.root / "orders" / f"{key}.json"
+
+    def _own_order(self, key: str) -> str:
+        content = self._read(self._order_path(key))
+        if content is None:
+            return ""
+        try:
+            stored = open_record(content, _Order, SCHEMA)
+            if stored.key != key:
+                raise Damaged("it is the order of other weights")
+        except NewerSchema:
+            return ""
+        except Damaged as damage:
+            self._set_aside(self._order_path(key), str(damage))
+            return ""
+        return stored.inputs
 
     # ── Blocks ───────────────────────────────────────────────────────────────────────────────────
 

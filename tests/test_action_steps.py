@@ -145,6 +145,16 @@ def test_the_token_reaches_only_what_publishes(mode: str, given: bool, act: Act)
     assert (job.token in "".join(environ.values())) == given
 
 
+@pytest.mark.parametrize(
+    ("mode", "given"), [("check", True), ("judge", True), ("publish", False), ("train", False)]
+)
+def test_the_salt_reaches_only_what_measures(mode: str, given: bool, act: Act) -> None:
+    """A job that trains alone must not have it; none of it stands on the command line."""
+    arguments, environ = seen(act(mode=mode, salt="salt-of-ones-own"))
+    assert ("salt-of-ones-own" in environ.values()) == given
+    assert "salt-of-ones-own" not in "".join(arguments)
+
+
 def test_a_token_of_ones_own(act: Act) -> None:
     """The input `token` replaces the job's, and a mode without a token gets that one as little."""
     assert seen(act(token="ghs_mine"))[1]["GITHUB_TOKEN"] == "ghs_mine"

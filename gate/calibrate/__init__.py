@@ -78,7 +78,7 @@ def calibrate_base(options: CalibrateOptions, shell: Shell) -> Calibrated:
     """
     check_place(options)
     policy = load_policy(options.thresholds, today=date.fromisoformat(shell.now()[:10]))
-    store = Store(store_root(shell.environ), warn=shell.warn)
+    store = Store(store_root(shell.environ), warn=shell.warn, salt=shell.salt)
     base, tasks = together(
         lambda: find_base(options.base, None, shell.environ, remote_code=policy.trust.remote_code),
         lambda: _open_tasks(policy, store),

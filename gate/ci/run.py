@@ -19,6 +19,7 @@ from gate.ci.publish import finish
 from gate.ci.record import begin, write_ci, write_posting
 from gate.ci.refs import at_tip
 from gate.ci.remember import remember
+from gate.ci.stores import clean_store, with_salt
 from gate.errors import PASS, UNDECIDED, StoreError, UsageError, as_gate_error
 from gate.github.api import GitHub
 from gate.github.events import Runner, read_event, read_runner
@@ -27,7 +28,6 @@ from gate.records import CiRun, ConfigRun, Event
 from gate.report.text import one_line
 from gate.repository import Repository
 from gate.shell import Shell
-from gate.store import Store, store_root
 
 EDITABLE = (
     "This check can be edited by the pull request, unless a required workflow or an App's own check is set "
@@ -150,16 +150,6 @@ def measure(
         return concluded(run, run_all(run, plan, plan.setting, options, runner, github, shell, effects))
 
 
-def clean_store(shell: Shell) -> None:
-    """Remove what old pull requests left in the store: for merged refs, and for a judge whose workflow is the
-    default branch's, as no merged ref ever runs on its machine."""
-    try:
-        for gone in Store(store_root(shell.environ), warn=shell.warn).collect_unused():
-            shell.say(f"removed from the store: {gone}")
-    except StoreError as error:
-        shell.warn(error.message)
-
-
 def run_all(
     run: CiRun,
     plan: CiPlan,
@@ -178,6 +168,7 @@ def run_all(
         from gate.ci.train import train_configs
 
         return train_configs(changed, setting, shell, handover=options.handover, head=head)
+    shell = with_salt(shell)
     watch = Watch(*github, run.event, setting, shell, runner.run_url(run.event), effects.wait)
     watch.start(changed)
     check = watch.watched(effects.check)

@@ -7,15 +7,13 @@ remains: the runner's own processes, and all that root, or a person who may use 
 
 from __future__ import annotations
 
-import ctypes
 import os
 import re
-import sys
 from collections.abc import MutableMapping
 
 from gate.github.token import Token, take_token
+from gate.withheld import SALT, hide_process
 
-PR_SET_DUMPABLE = 4
 _SECRET = re.compile(r"ACTIONS_.*|(?:GITHUB|GH|INPUT)_.*(?:TOKEN|PAT|SECRET|PASSWORD|KEY)|INPUT_TOKEN")
 
 
@@ -26,16 +24,8 @@ def withhold(environ: MutableMapping[str, str] = os.environ) -> Token:
     """
     token = take_token(environ)
     secrets = [name for name in environ if _SECRET.fullmatch(name)]
-    if token or secrets:
+    if token or secrets or environ.get(SALT):  # which the shell takes out, before anything is started
         hide_process()
     for name in secrets:
         del environ[name]
     return token
-
-
-def hide_process() -> bool:
-    """Make this process's memory and first environment unreadable to others of its user; whether it is so."""
-    if not sys.platform.startswith("linux"):
-        return False
-    libc = ctypes.CDLL(None, use_errno=True)
-    return bool(libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) == 0)

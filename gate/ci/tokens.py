@@ -1,4 +1,4 @@
-"""What must not be within a training's reach: GitHub's tokens, in the environment and in the checkout.
+"""What must not be within a training's reach: GitHub's tokens, in environment and checkout, and the salt.
 
 A config's training is its author's code. It reads the environment of every process of its user through
 /proc, and every file of its user, so a token must not be there at all: withholding it is not enough.
@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from gate.errors import UsageError
+from gate.withheld import SALT
 
 TOKENS = (
     "GITHUB_TOKEN",
@@ -27,12 +28,18 @@ PERSISTED = re.compile(r"extraheader|git-credentials-[^\s]*\.config|://[^/\s]+:[
 
 
 def refuse_tokens(environ: Mapping[str, str], checkout: Path) -> None:
-    """Raise `UsageError` where the training could find a token of GitHub's: environment, `.git/config`."""
+    """Raise `UsageError` where the training could find a token of GitHub's (environment, `.git/config`) or
+    the salt."""
     found = [name for name in TOKENS if environ.get(name)]
     if found:
         raise UsageError(
             f"the training job has {', '.join(found)} in its environment, where what it trains could read it",
             hint="give the job `permissions: {}` and no token; only the judge job publishes",
+        )
+    if environ.get(SALT):
+        raise UsageError(
+            f"the training job has {SALT} in its environment, where what it trains could read it",
+            hint="give the salt to the job that judges, alone",
         )
     config = checkout / ".git" / "config"
     if config.is_file() and PERSISTED.search(config.read_text(encoding="utf-8", errors="replace")):

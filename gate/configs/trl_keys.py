@@ -135,6 +135,34 @@ SINCE: Mapping[str, str] = dict.fromkeys(
     ("activation_checkpointing", "activation_checkpointing_kwargs"), "5.23"
 )
 
+# What TRL takes where a key is left out, of the keys that can change what is trained; the others: None.
+DEFAULTS: Mapping[str, object] = {
+    **dict.fromkeys(
+        _keys(
+            """
+            activation_offloading assistant_only_loss auto_find_batch_size bf16_full_eval dataloader_drop_last
+            dataset_streaming eval_on_start fp16 fp16_full_eval full_determinism ignore_bias_buffers
+            load_best_model_at_end load_in_4bit load_in_8bit packing padding_free shuffle_dataset
+            streaming torch_compile use_bnb_nested_quant use_cpu use_dora use_liger_kernel use_peft use_rslora
+            """
+        ),
+        False,
+    ),
+    **dict.fromkeys(
+        _keys("average_tokens_across_devices gradient_checkpointing remove_unused_columns"), True
+    ),
+    "adam_beta1": 0.9, "adam_beta2": 0.999, "adam_epsilon": 1e-8, "bnb_4bit_quant_type": "nf4",
+    "dataset_test_split": "test", "dataset_text_field": "text", "dataset_train_split": "train",
+    "dtype": "float32", "eval_delay": 0, "eval_strategy": "no", "gradient_accumulation_steps": 1,
+    "label_smoothing_factor": 0.0, "learning_rate": 2e-5, "length_column_name": "length", "lora_alpha": 32,
+    "lora_dropout": 0.05, "lora_r": 16, "lora_task_type": "CAUSAL_LM", "loss_type": "nll",
+    "lr_scheduler_type": "linear", "max_grad_norm": 1.0, "max_length": 1024, "max_steps": -1,
+    "num_train_epochs": 3.0, "optim": "adamw_torch_fused", "packing_strategy": "bfd",
+    "pad_to_multiple_of": "auto", "per_device_eval_batch_size": 8, "per_device_train_batch_size": 8,
+    "save_steps": 500, "save_strategy": "steps", "seed": 42, "train_sampling_strategy": "random",
+    "truncation_mode": "keep_start", "warmup_steps": 0, "weight_decay": 0.0,
+}  # fmt: skip
+
 # One entry of `datasets:`.
 DATASET_KEYS = ("path", "name", "data_dir", "data_files", "split", "columns", "fraction")
 

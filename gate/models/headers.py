@@ -6,6 +6,7 @@ https://github.com/huggingface/safetensors#format
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Mapping
@@ -16,6 +17,7 @@ from gate.errors import ModelError
 from gate.models.files import INDEX, WHOLE, read_json, weight_names
 
 MAX_HEADER_BYTES = 100_000_000  # the format's own limit
+CHUNK = 1 << 22  # bytes that are read at once
 MAX_DIMENSIONS, MAX_SIZE = 16, 2**48  # of a tensor; far above any, and their product is computed at once
 BITS = {
     "F4": 4, "F6_E2M3": 6, "F6_E3M2": 6,
@@ -120,3 +122,20 @@ def tensor_shapes(path: Path) -> dict[str, tuple[int, ...]]:
     """Shape of each tensor of a model folder or of one safetensors file, from the headers alone."""
     files = weight_files(path) if path.is_dir() else (path,)
     return {name: tensor.shape for file in files for name, tensor in read_header(file).items()}
+
+
+def digest_weights(path: Path) -> str:
+    """`sha256:...` over names, types, shapes and bytes of all tensors of a model folder, and of nothing else:
+    neither how they are spread over files, nor metadata, nor what lies beside them. Raises ModelError."""
+    found: list[str] = []
+    for file in weight_files(path):
+        tensors = read_header(file)
+        with file.open("rb") as stream:
+            start = 8 + int.from_bytes(stream.read(8), "little")
+            for name, tensor in tensors.items():
+                stream.seek(start + tensor.start)
+                hasher = hashlib.sha256()
+                for place in range(tensor.start, tensor.end, CHUNK):
+                    hasher.update(stream.read(min(CHUNK, tensor.end - place)))
+                found.append(repr((name, tensor.dtype, tensor.shape, hasher.hexdigest())))
+    return f"sha256:{hashlib.sha256(repr(sorted(found)).encode()).hexdigest()}"

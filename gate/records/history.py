@@ -22,6 +22,7 @@ class PastRule:
     high: float
     margin: float | None
     outcome: FindingOutcome
+    early: bool = False  # an estimate: not every document was scored
 
 
 @dataclass(frozen=True, slots=True)

@@ -156,6 +156,7 @@ class Provenance:
     order_digest: str = ""  # of the order in which documents were drawn; "" where all were scored
     flip_rates: tuple[FlipRate, ...] = ()  # of each task: what was expected beside what was seen
     scorer_reason: str = ""  # why `scorer` answered in the place of a faster one; "" where none was wanted
+    salt_made: bool = False  # the salt is this run's own: without its store another run draws another order
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import Literal
 
 from gate.records import Finding
 from gate.report.quantities import BITS, MINUS, duration, millions, percent, scale_of, size_of
-from gate.report.rows import about, half_width, loss, shown_interval, worst_first
+from gate.report.rows import about, loss, spread, worst_first
 from gate.report.sentence import LABELS
 from gate.report.text import cell, columns, fit, one_line
 from gate.verdict import Failure, Verdict
@@ -116,7 +116,7 @@ def _summary(row: ComparisonRow) -> str:
 
 def _change(finding: Finding, *, with_noise: bool = True) -> str:
     scale = scale_of(finding.unit)
-    noise = f" ± {scale.size(half_width(shown_interval(finding)))}" if with_noise else ""
+    noise = f" {spread(finding)}" if with_noise else ""
     unit = " points" if scale.noun == "points" else ""
     return f"{about(finding)}{scale.change(finding.difference)}{noise}{unit}"
 
@@ -144,8 +144,7 @@ def _drop(finding: Finding) -> str:
     """A drop, positive where it is for the worse."""
     scale = scale_of(finding.unit)
     sign = MINUS if loss(finding) < 0 else ""
-    noise = scale.size(half_width(shown_interval(finding)))
-    return f"{about(finding)}{sign}{scale.size(finding.difference)} ± {noise}"
+    return f"{about(finding)}{sign}{scale.size(finding.difference)} {spread(finding, of_loss=True)}"
 
 
 def _bits(finding: Finding) -> str:

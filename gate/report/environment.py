@@ -138,7 +138,7 @@ def _ending(prompt: str) -> str:
 def _change_markdown(row: Row) -> str:
     noun = "" if row.noun in ("", "points", quantities.BITS) else " " + text.cell(row.noun, 30)
     unit = f" {row.noun}" if row.noun in ("points", quantities.BITS) else noun
-    return f"{row.change} ± {row.noise}{unit}"
+    return f"{row.change} {row.spread}{unit}"
 
 
 def _unbroken(value: str) -> str:
@@ -148,9 +148,9 @@ def _unbroken(value: str) -> str:
 def _change_short(row: Row) -> str:
     """The change in a table whose other columns show that it is in points."""
     words = _change_markdown(row).removesuffix(" points")
-    change, _, noun = words.partition(f" ± {row.noise}")
+    change, _, noun = words.partition(f" {row.spread}")
     more = f" ({_unbroken(row.relative)})" if row.relative else ""
-    return _unbroken(f"{change} ± {row.noise}") + noun + more
+    return _unbroken(f"{change} {row.spread}") + noun + more
 
 
 def _rule_markdown(row: Row, *, kind: bool = True) -> str:

@@ -32,6 +32,7 @@ class RuleFields:
     tuned: str
     change: str
     noise: str
+    spread: str
     unit: str
     limit: str
     bar: str
@@ -122,6 +123,7 @@ def _rule(row: Row, bars: Mapping[str, str]) -> RuleFields:
         tuned=row.tuned,
         change=row.change,
         noise=row.noise,
+        spread=row.spread,
         unit=row.noun if ours else anywhere(row.noun, 30),
         limit=row.bound,
         bar=bars[row.finding.rule],

@@ -70,7 +70,8 @@ def _number(rule: PastRule) -> str:
     size = scale.level if scored else scale.size
     limit = "" if rule.margin is None else f", limit {size(rule.margin)}"
     noun = "" if scored else f" {one_line(scale.noun, 20)}"
-    return f"{show(rule.value)} ({show(rule.low)} to {show(rule.high)}{limit}{noun})"
+    near = "≈ " if rule.early else ""
+    return f"{near}{show(rule.value)} ({show(rule.low)} to {show(rule.high)}{limit}{noun})"
 
 
 def agreement_text(

@@ -56,7 +56,7 @@ def _case(suite: ElementTree.Element, row: Row, *, judged: bool) -> None:
     if finding.place.file:
         attributes |= {"file": one_line(finding.place.file, 300), "line": str(finding.place.line)}
     case = ElementTree.SubElement(suite, "testcase", attributes)
-    said = f"{row.change} ± {row.noise} {row.noun}, {row.bound}; base {row.base}, tuned {row.tuned}"
+    said = f"{row.change} {row.spread} {row.noun}, {row.bound}; base {row.base}, tuned {row.tuned}"
     if finding.slices:
         said = f"{row.name}: {said}"
     if row.settled:

@@ -36,7 +36,7 @@ class PathPlot:
     across: tuple[tuple[float, str], ...]  # documents
     said: str  # all of it in words
     cells: str  # what was uncertain, look by look, in characters
-    widths: str  # "± 12.0 → ± 1.4"
+    widths: str  # "−30.0 to +18.0 → −1.9 to +0.2"
 
 
 def path_plots(rows: Sequence[Row], paths: Sequence[RulePath]) -> tuple[PathPlot, ...]:
@@ -71,7 +71,7 @@ def _plot(row: Row, path: RulePath) -> PathPlot:
         across=tuple((25.0 * part, count(round(path.planned * part / 4))) for part in range(5)),
         said=_said(row, path, scale),
         cells=_cells(path),
-        widths=f"± {scale.size(_half(path.looks[0]))} → ± {scale.size(_half(path.looks[-1]))}",
+        widths=f"{_range(path.looks[0], row, scale)} → {_range(path.looks[-1], row, scale)}",
     )
 
 
@@ -93,6 +93,11 @@ def _half(look: Look) -> float:
 
 def _points(places: Sequence[tuple[float, float]]) -> str:
     return " ".join(f"{x:g},{round(y, 2):g}" for x, y in places)
+
+
+def _range(look: Look, row: Row, scale: Scale) -> str:
+    show = scale.level if row.finding.bound == "min_score" else scale.change
+    return f"{show(look.low)} to {show(look.high)}"
 
 
 def _said(row: Row, path: RulePath, scale: Scale) -> str:

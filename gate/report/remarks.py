@@ -128,7 +128,7 @@ def _level(rows: Sequence[Row]) -> Level:
 
 def _listed(rows: Sequence[Row]) -> str:
     said = [
-        f"{title_words(row.name, 60)}: {row.change} ± {row.noise} {title_words(row.noun, 20)}".rstrip()
+        f"{title_words(row.name, 60)}: {row.change} {row.spread} {title_words(row.noun, 20)}".rstrip()
         + f", {row.bound}{' (undecided)' if row.outcome == 'undecided' else ''}"
         for row in rows[:3]
     ]

@@ -23,6 +23,7 @@ class Row:
     tuned: str
     change: str  # signed, in the metric's own direction; a score for min_score
     noise: str  # half the width of `shown_interval`
+    spread: str  # "± 0.6"; of an estimate where the full benchmark's number can lie, in brackets
     interval: str
     left: str  # half the width of what remains uncertain about the full benchmark, or ""
     bound: str
@@ -42,6 +43,11 @@ class Row:
     def against(self) -> str:
         """What the rule compares with, where that is not the base model; begins with a space."""
         return " against the champion" if self.finding.reference == "champion" else ""
+
+    @property
+    def estimate(self) -> str:
+        """From where to where the full benchmark's number can lie, marked as such; "" where it is known."""
+        return f"{about(self.finding)}{self.spread.strip('()')}" if self.finding.early else ""
 
     @property
     def outcome(self) -> str:
@@ -133,6 +139,19 @@ def half_width(interval: Interval) -> float:
     return (interval.high - interval.low) / 2
 
 
+def spread(finding: Finding, places: int | None = None, *, of_loss: bool = False) -> str:
+    """`± 0.6`, or `(−1.5 to +0.4)` where not every document was scored: what is then left uncertain lies to
+    no equal parts beside the estimate. `of_loss` turns it about, a positive number is worse."""
+    scale, interval = scale_of(finding.unit), shown_interval(finding)
+    if not finding.early:
+        return f"± {scale.size(half_width(interval), places)}"
+    low, high = interval.low, interval.high
+    if of_loss and finding.higher_is_better:
+        low, high = -high, -low
+    show = scale.level if finding.bound == "min_score" else scale.change
+    return f"({show(low, places).removesuffix(scale.suffix)} to {show(high, places)})"
+
+
 def make_row(finding: Finding) -> Row:
     """One finding in numbers for people, with as many decimals as tell it from its margin."""
     scale = scale_of(finding.unit)
@@ -148,6 +167,7 @@ def make_row(finding: Finding) -> Row:
         tuned=near + scale.level(finding.tuned, places),
         change=near + show(finding.tuned if scored else finding.difference, places),
         noise=scale.size(half_width(interval), places),
+        spread=spread(finding, places),
         interval=f"{show(interval.low, places)} to {show(interval.high, places)}",
         left=""
         if finding.remaining is None or finding.early

@@ -12,7 +12,7 @@ from gate.records import CiRun
 from gate.report.carried import mark
 from gate.report.environment import part
 from gate.report.quantities import device_hours, many, scale_of
-from gate.report.rows import Row, task_key
+from gate.report.rows import Row, about, task_key
 from gate.report.sentence import said_with
 from gate.report.standing import Standing
 from gate.report.svg import bar
@@ -20,6 +20,7 @@ from gate.report.text import code, visible, words
 from gate.report.view import View
 
 BAR = 15  # characters
+ESTIMATES = "≈ is an estimate, with where the full benchmark’s own number can lie in brackets."
 OPEN, FEW = 12, 6  # rules that a table shows unfolded; so few are never folded
 COMMANDS = 10
 MOST = 1e6  # a previous difference or cost that is larger is not believed
@@ -70,7 +71,8 @@ def statement(found: Standing, said: Callable[[str, int], str] = words) -> str:
     claim = claim or (said(found.run.carried.claim, 200) if found.run.carried.claim else "")
     if found.key == "unjudged" or not claim:
         claim = said(found.run.blocked, 300) if found.run.blocked else ""
-    joint = "" if not claim else " " if re.match(r"(gained|lost|scored|did not|at worst)\b", claim) else ": "
+    verbs = r"(gained|lost|scored|estimated|did not|at worst)\b"
+    joint = "" if not claim else " " if re.match(verbs, claim) else ": "
     carried = (
         f" (carried over from {name(found.run.carried_from[:12], 12)})" if found.run.carried_from else ""
     )
@@ -164,8 +166,8 @@ def moves(found: Standing, previous: Mapping[str, float]) -> list[tuple[str, str
             continue  # of slices, the worst one may be another now
         seen.add(task_key(finding))
         scale = scale_of(finding.unit)
-        said, now = scale.change(was), scale.change(finding.difference)
-        if said != now:
+        said, now = scale.change(was), about(finding) + scale.change(finding.difference)
+        if said != now.removeprefix(about(finding)):
             told.append((row.name, said, now))
     return told
 
@@ -236,6 +238,8 @@ def trust(run: CiRun, found: Sequence[Standing]) -> str:
     """How far this result can be trusted, and what ± means, in small print."""
     level = next((one.view.level for one in found if one.view and one.view.rows), "")
     noise = f"± is half of the {level} interval for benchmark noise." if level else ""
+    if any(one.view.early for one in found if one.view):
+        noise += f" {ESTIMATES}"
     trained = {one.view.trainings.said for one in found if one.view and one.view.rows}
     told = trained.pop() if len(trained) == 1 else ""  # of several configs only what is true of all
     said = f"{words(run.trust, 1000)}" if run.trust.strip() else ""

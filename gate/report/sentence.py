@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from gate.records import Finding
 from gate.report.quantities import BITS, many, scale_of
-from gate.report.rows import Row, loss, make_row, worst_first
+from gate.report.rows import Row, about, loss, make_row, worst_first
 from gate.verdict import Failure, Verdict
 
 
@@ -119,7 +119,9 @@ def _target_clause(finding: Finding) -> Sentence:
     on: Sentence = (" on ", Name(row.name), row.against) if row.against else (" on ", Name(row.name))
     needs = f", {row.bound.replace('+', '')}" if _broken(finding) else ""
     if finding.bound == "min_score":
-        return (f"scored {row.change}", *on, needs) if needs else (f"scored {row.change}", *on)
+        seen = row.change.removeprefix(about(finding))
+        said = f"estimated at {seen} {row.spread}" if finding.early else f"scored {seen}"
+        return (said, *on, needs) if needs else (said, *on)
     places = scale.apart(-loss(finding), finding.margin)
     size = f"{_about(finding)}{scale.size(finding.difference, places)} {scale.noun}"
     verb = (
@@ -139,7 +141,7 @@ def _general_clause(finding: Finding, before: Sentence, verb: str) -> Sentence:
     places = scale.apart(loss(finding), finding.margin)
     said_unit = any(isinstance(part, str) and scale.noun in part for part in before)
     size = f"{_about(finding)}{scale.size(finding.difference, places)}"
-    amount = f"{size} ± {row.noise}{'' if said_unit else ' ' + scale.noun}"
+    amount = f"{size} {row.spread}{'' if said_unit else ' ' + scale.noun}"
     on: Sentence = (
         (" on the mean of the general tasks",) if finding.kind == "average" else (" on ", Name(row.name))
     )
@@ -155,7 +157,7 @@ def _rise_clause(finding: Finding, row: Row) -> Sentence:
     scale = scale_of(finding.unit)
     moved = "rose" if finding.difference > 0 else "fell"
     places = scale.apart(finding.difference, finding.margin)
-    size = f"{scale.size(finding.difference, places)} ± {row.noise}"
+    size = f"{_about(finding)}{scale.size(finding.difference, places)} {row.spread}"
     share = f" ({row.relative})" if row.relative else ""
     allowed = "" if finding.margin is None else f", allowed {scale.size(finding.margin, places)}"
     unit: str | Name = scale.noun if finding.unit == BITS else Name(scale.noun)

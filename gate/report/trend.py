@@ -85,7 +85,9 @@ def _trend(row: Row, past: Sequence[tuple[PastVerdict, PastRule]]) -> Trend:
     place = None if math.isnan(margin) else round(100 - axis.at(margin), 2)
     show = scale.level if scored else scale.change
     first = past[0][0].created[:10]
-    said = f"{many(len(past), 'earlier verdict')} since {first}: {', '.join(map(show, values))}"
+    early = [rule.early for _, rule in past] + [finding.early]
+    shown = [f"{'≈ ' if near else ''}{show(value)}" for value, near in zip(values, early, strict=True)]
+    said = f"{many(len(past), 'earlier verdict')} since {first}: {', '.join(shown)}"
     return Trend(
         row=row,
         spots=spots,
@@ -95,7 +97,7 @@ def _trend(row: Row, past: Sequence[tuple[PastVerdict, PastRule]]) -> Trend:
         zero=None if scored else round(100 - axis.at(0.0), 2),
         ticks=tuple((round(100 - at, 2), label) for at, label in axis.ticks if 4 < at < 86),
         first=first,
-        before=show(values[-2]),
+        before=shown[-2],
         cells=sparkline(values),
         said=f"{said}; {row.bound}",
     )

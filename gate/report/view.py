@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from gate.records import Cost, Finding, Flip, ModelRef, Override, TaskInfo
+from gate.records import Finding, Flip, ModelRef, Override, TaskInfo
+from gate.report.origin import costs_of, facts_of, models_of, stored_of, warnings_of
 from gate.report.pathplot import PathPlot, path_plots
-from gate.report.quantities import device_hours, duration, many, millions, said_rate, size_of
+from gate.report.quantities import device_hours, duration
 from gate.report.rows import Row, make_row, severity, task_key, task_name
 from gate.report.sentence import LABELS, Sentence, claim, main_target, stage_name, worst_general
 from gate.report.slices import SliceTable, slice_tables
@@ -108,6 +109,16 @@ class View:
         return tuple(row for row in self.rows if row.finding.early)
 
     @property
+    def settled_early(self) -> int:
+        """How many of these are settled."""
+        return sum(row.outcome in ("pass", "fail") for row in self.early)
+
+    @property
+    def unsettled(self) -> int:
+        """How many of these are not, though a verdict was asked of them."""
+        return sum(row.outcome == "undecided" for row in self.early)
+
+    @property
     def holding(self) -> tuple[Row, ...]:
         return tuple(row for row in self.rows if row.outcome == "pass")
 
@@ -159,14 +170,14 @@ def make_view(
         broken=broken,
         tasks=tuple(tasks),
         limited=tuple(task for task in tasks if task.documents_planned < task.documents_total),
-        warnings=result.provenance.warnings if result.provenance else (),
+        warnings=warnings_of(result),
         overrides=result.config.overrides if result.config else (),
         hours=device_hours(result.cost.total_seconds, result.cost.devices),
         elapsed=duration(result.cost.total_seconds),
-        stored=_stored(result.cost),
-        cost=tuple(_costs(result.cost)),
-        models=tuple(_models(result)),
-        facts=tuple(_facts(result)),
+        stored=stored_of(result.cost),
+        cost=tuple(costs_of(result.cost)),
+        models=tuple(models_of(result)),
+        facts=tuple(facts_of(result)),
         subject=result.config.path if result.config else result.tuned.name if result.tuned else "",
         method=result.config.method if result.config else "",
         level=_level(findings),
@@ -182,12 +193,6 @@ def _level(findings: Sequence[Finding]) -> str:
     """The confidence of the intervals that stand beside numbers, in per cent."""
     level = next((finding.interval.level for finding in findings if not finding.slices), 0.95)
     return f"{100 * level:.10g} %"
-
-
-def _models(result: Verdict | Failure) -> Iterable[tuple[str, ModelRef]]:
-    named = {"base": result.base, "tuned": result.tuned}
-    named["champion"] = result.champion if isinstance(result, Verdict) else None
-    yield from ((word, ref) for word, ref in named.items() if ref)
 
 
 def count_documents(findings: Sequence[Finding]) -> Counts:
@@ -241,56 +246,3 @@ def _trouble(failure: Failure) -> Trouble:
     error = failure.error
     hint = failure.hint or _WHAT_TO_DO.get(error.code, "Mend what the message names and run the check again.")
     return Trouble(error.code, stage_name(error.stage), error.message, hint)
-
-
-def _stored(cost: Cost) -> str:
-    blocks = cost.blocks_scored + cost.blocks_from_store
-    parts = []
-    if cost.training_from_store:
-        parts.append("the training")
-    if cost.blocks_from_store:
-        parts.append(f"{cost.blocks_from_store:,} of {many(blocks, 'block')}")
-    return f"{' and '.join(parts)} came from the store" if parts else "nothing came from the store"
-
-
-def _costs(cost: Cost) -> Iterable[tuple[str, str]]:
-    yield "whole run", f"{duration(cost.total_seconds)} on {many(cost.devices, 'device')}"
-    trained = f"{duration(cost.training_seconds)}{' (from the store)' if cost.training_from_store else ''}"
-    if cost.training_seconds:
-        yield "training", trained
-    if cost.training_steps is not None:
-        speed = f", {cost.tokens_per_second:,.0f} tokens a second" if cost.tokens_per_second else ""
-        yield "optimizer steps", f"{cost.training_steps:,}{speed}"
-    if cost.measuring_seconds:
-        yield "measuring", duration(cost.measuring_seconds)
-    yield "blocks", f"{cost.blocks_scored:,} scored, {cost.blocks_from_store:,} from the store"
-    if cost.peak_resident_bytes:
-        yield "peak memory", size_of(cost.peak_resident_bytes)
-    if cost.peak_gpu_bytes is not None:
-        yield "peak GPU memory", size_of(cost.peak_gpu_bytes)
-    if cost.trainable_parameters is not None:
-        of = f" of {millions(cost.total_parameters)}" if cost.total_parameters else ""
-        yield "trainable parameters", millions(cost.trainable_parameters) + of
-
-
-def _facts(result: Verdict | Failure) -> Iterable[tuple[str, str]]:
-    config, source = result.config, result.provenance
-    if config:
-        yield "training config", config.path
-        yield "config digest", config.digest
-        yield "method", f"{config.method}, run by {config.trainer}"
-    if source is None:
-        return
-    yield "policy", source.policy_path
-    yield "policy digest", source.policy_digest
-    yield "measured in", f"{source.dtype}, quantization {source.quantization}, batch size {source.batch_size}"
-    yield "scorer", source.scorer + (f"; {source.scorer_reason}" if source.scorer_reason else "")
-    yield "device", source.device
-    yield "platform", source.platform
-    yield "created", source.created
-    yield "salt digest", source.salt_digest
-    yield "order digest", source.order_digest
-    unexpected = sorted(source.flip_rates, key=lambda rate: -abs(rate.seen - rate.expected))
-    yield "answers that changed", "; ".join(map(said_rate, unexpected))
-    yield "ftgate", source.ftgate
-    yield "versions", ", ".join(f"{name} {version}" for name, version in source.versions.items())

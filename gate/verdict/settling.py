@@ -19,7 +19,7 @@ from gate.records import Rule
 from gate.stats import Array
 from gate.stats.claims import Limit, decide, log_evidence, remaining
 from gate.stats.multiple import holm
-from gate.stats.sequential import BREAKS, KEEPS, Block, Evidence, Stratum, observe, start
+from gate.stats.sequential import BREAKS, KEEPS, Block, Evidence, Stratum, observe, start, tally
 from gate.verdict.arrange import FRACTIONS
 
 Key = tuple[str, str, str, str]  # task, leaf, metric, filter
@@ -168,7 +168,9 @@ def bounds_now(state: RuleState, standing: Standing) -> Claim:
 
 
 def _observe(state: RuleState, drawn: Drawn) -> RuleState:
-    if state.claim is not None:
+    """With what was drawn of the rule. One that was claimed is only counted on, and open again once all of
+    its documents are there: what they say takes the claim's place."""
+    if state.claim is not None and state.claim.exact:
         return state
     question = state.question
     # Sorted, so that sums are the same to the last bit in whatever order a round's documents come.
@@ -180,12 +182,14 @@ def _observe(state: RuleState, drawn: Drawn) -> RuleState:
     if not whole:
         raise MeasurementError(f"{question.rule}: a document that is neither right nor wrong")
     try:
-        evidence = observe(state.evidence, blocks)
+        evidence = (observe if state.claim is None else tally)(state.evidence, blocks)
     except ValueError as error:
         raise MeasurementError(f"{question.rule}: {error}") from error
     if evidence.complete:
         says = decide(evidence, question.limit, keep_error=0.5, break_error=0.5)
-        return replace(state, evidence=evidence, p_breaks=0.0 if says == "breaks" else 1.0)
+        return replace(state, evidence=evidence, p_breaks=0.0 if says == "breaks" else 1.0, claim=None)
+    if state.claim is not None:
+        return replace(state, evidence=evidence)
     logs = log_evidence(evidence, question.limit)
     return replace(state, evidence=evidence, p_breaks=float(np.exp(-max(0.0, float(logs[BREAKS])))))
 

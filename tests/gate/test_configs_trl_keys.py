@@ -3,14 +3,17 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
 from packaging.version import Version
 
 from gate.configs import trl_keys
+from gate.configs.recipes import recipe_of
 from gate.configs.values import read_settings
 from gate.errors import Problem
+from gate.records import TrainingConfig
 from gate.yamlfile import load_yaml
 
 # Importing TRL takes seconds and leaves torch behind, so it is asked in a process of its own.
@@ -29,7 +32,7 @@ def kind(types):
     one = {bool: "BOOLS", int: "WHOLE", float: "NUMBERS", str: "WORDS"}
     return one.get(next(iter(types)), "MIXED") if len(types) == 1 else "MIXED"
 
-keys, optional, choices = {}, [], {}
+keys, optional, choices, defaults = {}, [], {}, {}
 for config in (ScriptArguments, SFTConfig, ModelConfig, DatasetMixtureConfig):
     hints = typing.get_type_hints(config)
     for field in dataclasses.fields(config):
@@ -42,13 +45,19 @@ for config in (ScriptArguments, SFTConfig, ModelConfig, DatasetMixtureConfig):
         if type(None) in union:
             optional.append(field.name)
         keys[field.name] = kind(types)
+        made = field.default is dataclasses.MISSING
+        value = field.default_factory() if made else field.default
+        defaults[field.name] = getattr(value, "value", value)
         enums = [t for t in types if isinstance(t, type) and issubclass(t, enum.Enum)]
         words = field.metadata.get("choices") or ([word.value for word in enums[0]] if enums else None)
         if words and keys[field.name] == "WORDS":
             choices[field.name] = list(words)
 entry = [field.name for field in dataclasses.fields(DatasetConfig)]
-print(json.dumps({"keys": keys, "optional": optional, "choices": choices, "entry": entry}))
+print(json.dumps({"keys": keys, "optional": optional, "choices": choices, "entry": entry,
+    "defaults": defaults}))
 """
+
+SOME = {"use_peft": True, "load_in_4bit": True, "eval_strategy": "steps", "load_best_model_at_end": True}
 
 
 def test_the_table_is_that_of_the_installed_trl() -> None:
@@ -66,6 +75,12 @@ def test_the_table_is_that_of_the_installed_trl() -> None:
     assert set(asked["optional"]) == trl_keys.OPTIONAL - later
     assert asked["choices"] == {key: list(words) for key, words in trl_keys.CHOICES.items()}
     assert tuple(asked["entry"]) == trl_keys.DATASET_KEYS
+    assert {key: asked["defaults"][key] for key in trl_keys.DEFAULTS} == trl_keys.DEFAULTS
+    # What is not in the table has no default but None, or cannot change what is trained.
+    counts = TrainingConfig("trl", "qlora", "base", None, (), SOME, {})
+    others = {k: v for k, v in asked["defaults"].items() if k not in trl_keys.DEFAULTS and v is not None}
+    for key, value in others.items():
+        assert recipe_of(replace(counts, settings={**SOME, key: value})) == recipe_of(counts), key
 
 
 def test_the_table_holds_together() -> None:

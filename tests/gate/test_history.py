@@ -57,7 +57,12 @@ def sample() -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("past", [PAST, replace(PAST, audit=AUDIT), replace(PAST, champion="sha256:h")])
+EARLY = replace(PAST, rules=(replace(PAST.rules[0], early=True),))
+
+
+@pytest.mark.parametrize(
+    "past", [PAST, EARLY, replace(PAST, audit=AUDIT), replace(PAST, champion="sha256:h")]
+)
 def test_a_file_gives_back_what_it_was_given(past: PastVerdict) -> None:
     """Also with an audit and a champion."""
     assert decode_past(encode_past(past)) == past
@@ -237,6 +242,23 @@ def test_the_table_is_words_and_bars() -> None:
     assert "general/x" in lines[7]
     assert "10.0 %" in lines[7]
     assert "record" in history_text((), {})
+
+
+def test_an_estimate_is_remembered_and_shown_as_one(sample: ModuleType) -> None:
+    """An early verdict's numbers come with their sign; an older file, which says nothing of it, is read."""
+    finding = next(each for each in sample.passing().findings if each.margin is not None)
+    left = replace(finding.interval, about="benchmark")
+    drawn = {"documents_scored": 64, "documents_planned": 1_000, "documents_total": 1_000}
+    verdict = sample.verdict(replace(finding, remaining=left, fell=0, rose=0, unchanged=0, **drawn))
+    (rule,) = decode_past(encode_past(past_of(verdict))).rules
+    assert rule.early
+    assert "≈ −1.2 (−2.0 to +1.0" in history_text((EARLY,), {})
+    assert "≈" not in history_text((PAST,), {})
+    assert json.loads(history_json((EARLY,), {}, None))["verdicts"][0]["rules"][0]["early"] is True
+    older = encode_past(PAST).replace(b'"early":[],', b"")
+    assert older != encode_past(PAST)
+    at = older.rindex(b"sha256:")
+    assert decode_past(seal(older[:at] + BLANK_SEAL.encode() + older[at + len(BLANK_SEAL) :])) == PAST
 
 
 def test_hostile_text_is_escaped() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -14,8 +15,10 @@ from safetensors.torch import load_file, save_file
 import gate
 from gate.configs import load_config
 from gate.errors import ConfigErrors
-from gate.inputs import find_base, find_data, order_inputs
+from gate.inputs import find_base, find_data, order_inputs, order_of
+from gate.models import digest_model
 from gate.records import Dataset, ModelRef, Override, Plan, Policy, TrainingConfig
+from gate.store import Store
 from gate.training import planned_overrides
 
 DEMO = Path(gate.__file__).parent / "demo"
@@ -138,8 +141,36 @@ def test_the_order_belongs_to_what_is_judged(tmp_path: Path) -> None:
     assert len(digests | {own}) == len(others) + 1
 
 
-def test_without_a_config_the_order_is_the_tuned_models() -> None:
-    """Nothing else says which fine-tune it is."""
-    own = order_inputs(plan_of(None), MADE)
-    assert order_inputs(plan_of(None), replace(MADE, path="/there", name="t")) == own
-    assert order_inputs(plan_of(None), replace(MADE, digest="sha256:u")) != own
+def test_without_a_config_the_order_is_that_of_the_tuned_weights(tmp_path: Path) -> None:
+    """Nothing else says which fine-tune it is; what lies beside the weights does not."""
+    own = order_inputs(plan_of(None), tuned_in(tmp_path / "one", [1.0, 2.0]))
+    assert order_inputs(plan_of(None), tuned_in(tmp_path / "same", [1.0, 2.0])) == own
+    assert order_inputs(plan_of(None), tuned_in(tmp_path / "other", [1.0, 2.5])) != own
+
+
+def tuned_in(folder: Path, weights: list[float]) -> ModelRef:
+    """An adapter, its config written in an order of its own: peft writes sets of names."""
+    folder.mkdir()
+    save_file({"lora_A": torch.tensor(weights)}, folder / "adapter_model.safetensors")
+    (folder / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "was": folder.name}))
+    return ModelRef("tuned", str(folder), digest_model(folder), "adapter")
+
+
+def test_the_same_weights_are_never_drawn_anew(tmp_path: Path) -> None:
+    """Whatever another config says: what it trained keeps the order of its first judgement, per base."""
+    store = Store(tmp_path / "store")
+    config = TrainingConfig("trl", "lora", "base", None, (), {"learning_rate": 1e-4}, {})
+    other = replace(config, settings={"learning_rate": 1e-4, "tf32": True})
+    one, again, new = (
+        tuned_in(tmp_path / name, weights) for name, weights in {"a": [1.0], "b": [1.0], "c": [2.0]}.items()
+    )
+    first = order_of(plan_of(config), one, store)
+    assert first == order_inputs(plan_of(config), one)
+    assert one.digest != again.digest
+    assert order_inputs(plan_of(other), again) != first
+    assert order_of(plan_of(other), again, store) == first
+    assert order_of(plan_of(None), again, store) == first
+    assert order_of(plan_of(other), new, store) == order_inputs(plan_of(other), new)
+    elsewhere = plan_of(other, replace(HERE, digest="sha256:c"))
+    assert order_of(elsewhere, again, store) == order_inputs(elsewhere, again)
+    assert order_of(plan_of(config, policy=Policy((), (), decide="full")), one, store) == ""

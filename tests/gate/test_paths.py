@@ -124,6 +124,21 @@ def test_the_report_draws_the_paths(judged: tuple[Measurements, Policy, Verdict]
     for points in re.findall(r'<poly\w+ class="\w+" points="([^"]*)"', report.html):
         places = [tuple(map(float, place.split(","))) for place in points.split()]
         assert all(0 <= x <= 100 and 0 <= y <= 100 for x, y in places)
-    assert "How 2 rules were settled early" in report.comment
+    assert "How 2 rules were settled early</summary>" in report.comment
+    assert "worst" not in report.comment.split("settled early</summary>")[1].split("</details>")[0]
     assert re.search(r"[▁▂▃▄▅▆▇█]{12}", report.comment)
     assert 'class="path"' not in render(verdict, (), ()).html
+
+
+def test_the_report_says_which_paths_it_leaves_out(judged: tuple[Measurements, Policy, Verdict]) -> None:
+    """A rule that is not settled is not counted as settled, and one that is not drawn is not passed over."""
+    _, _, verdict = judged
+    drawn_ = paths(judged)[:1]
+    report = render(verdict, (), (), paths=drawn_)
+    assert "1 more rule likewise: only the worst 1 are drawn" in report.comment
+    assert "The 1 worst of 2 rules" in report.html
+    assert "The 2 worst" not in render(verdict, (), (), paths=paths(judged)).html
+    kept, lost = sorted(verdict.findings, key=lambda it: it.outcome == "fail")
+    open_ = replace(verdict, findings=(replace(kept, outcome="undecided"), lost))
+    comment = render(open_, (), (), paths=paths(judged)).comment
+    assert "How 1 rule was settled early, and 1 not" in comment

@@ -27,7 +27,7 @@ from gate.errors import (
 )
 from gate.inputs import key_of_training
 from gate.measure import Measured
-from gate.pipeline import CheckOptions, Run, check_config, default_run_dir, fail
+from gate.pipeline import CheckOptions, Run, begin, check_config, default_run_dir, fail
 from gate.progress import SilentProgress
 from gate.records import Measurements, ModelRef, Policy, TrainingConfig, TrainingCost, TunedModel
 from gate.report import read_document
@@ -35,6 +35,7 @@ from gate.runfolder import RunFolder
 from gate.shell import Shell
 from gate.stages import cost_of
 from gate.store import Store
+from gate.withheld import Salt
 
 DEMO = Path(gate.__file__).parent / "demo"
 MODEL = ModelRef("tuned", "tuned", "sha256:" + "d" * 64)
@@ -321,6 +322,25 @@ def check(repository: Path, run: Path, shell: Shell, **changed: Any) -> Any:
     asked = {"config": None, "tuned": repository / "tuned", "base": str(DEMO / "base"), **changed}
     shell = replace(shell, environ={"FTGATE_CACHE": str(repository / "cache")})
     return check_config(options(thresholds=repository / "thresholds.yaml", run_dir=run, **asked), shell)
+
+
+def test_a_given_salt_is_that_of_a_runs_own_store_too(repository: Path, tmp_path: Path) -> None:
+    """Also with --no-cache, which else makes a salt in each run: it would draw another order each time."""
+    asked = options(
+        tuned=repository / "tuned",
+        base="base",
+        config=None,
+        thresholds=repository / "thresholds.yaml",
+        run_dir=tmp_path / "run",
+        no_cache=True,
+    )
+    given = make_shell(salt=Salt(b"g" * 32))
+    for _ in range(2):
+        store = begin(asked, given).store
+        assert (store.salt, store.found_salt.made) == (b"g" * 32, False)
+    first, second = (begin(asked, make_shell()).store.found_salt for _ in range(2))
+    assert first.made
+    assert second.made
 
 
 @pytest.mark.slow

@@ -624,3 +624,48 @@ def test_where_a_fail_ends_the_run_the_suspect_comes_first(on_fail: str) -> None
     until = rounds[: first.round + 1]
     of_a, of_b = (sum(len(taken.get(key, ())) for taken in until) for key in keys)
     assert of_b < of_a / 2 if on_fail == "stop" else of_b > of_a / 2
+
+
+def contradicted() -> tuple[Policy, list[TaskInfo], dict[str, Pairs]]:
+    """The first documents of a task lose half, later ones win it back: an early "breaks" that is false.
+    Another rule of that task needs all of its documents, and one of another task goes on."""
+    infos = [info_of("a", 320), info_of("b", 3000)]
+    order = [at for block in blocks_of(infos)[key_of(infos[0], "a")] for at in block.documents]
+    tuned = np.zeros(320)
+    tuned[order[1::2]] = 1
+    base = tuned.copy()
+    base[order[0:64:2]], base[order[101:320:4]] = 1, 0
+    rules = (rule_of("a", 0.02), rule_of("a", 0.5, "min_score"), rule_of("b", 0.02))
+    return policy_of(*rules, fail_budget=0.2), infos, {"a": (base, tuned), "b": pairs(3000, 150, 90)}
+
+
+def test_a_claim_that_all_documents_contradict_ends_no_run() -> None:
+    """The budget that follows a fail is not one that follows a fail taken back: each rule gets its answer."""
+    policy, infos, values = contradicted()
+    measured, standing, rounds = play(policy, infos, values)
+    claims = {state.question.rule: state.claim for state in standing.rules}
+    early = standing_at(policy, infos, values, rounds)
+    assert [state.claim.says for state in early.rules if state.claim] == ["breaks"]
+    dropped = claims["general/a/max_drop"]
+    assert dropped is not None
+    assert (dropped.says, dropped.exact) == ("keeps", True)
+    assert not standing.open
+    verdict = decided(measured, policy)
+    assert [finding.outcome for finding in verdict.findings] == ["pass", "pass", "pass"]
+
+
+def standing_at(
+    policy: Policy, infos: list[TaskInfo], values: dict[str, Pairs], rounds: list[dict]
+) -> Standing:
+    """How the rules stood when the first was claimed."""
+    order = blocks_of(infos)
+    _, standing = make_schedule(policy, infos, dict.fromkeys(order, "mean"), order)
+    for taken in rounds:
+        drawn = {}
+        for key, blocks in taken.items():
+            at = [number for block in blocks for number in block.documents]
+            drawn[key] = (values[key[1]][0][at], values[key[1]][1][at])
+        standing = advance(standing, drawn)
+        if any(state.claim for state in standing.rules):
+            break
+    return standing

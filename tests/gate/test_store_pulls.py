@@ -14,6 +14,7 @@ from gate.errors import StoreError
 from gate.models import digest_model
 from gate.records import BlockResult, ModelRef, Response, TrainingCost, TunedModel
 from gate.store import Store
+from gate.withheld import Salt
 
 KEY, OTHER = "ab" * 32, "cd" * 32
 HEAD = "e" * 40
@@ -220,6 +221,37 @@ def test_links_planted_in_a_place_are_not_followed_by_a_clean_up(place: Places, 
     place().collect(now=lambda: 4e9)
     assert sorted(os.listdir(planted)) == []
     assert (kept / "file").read_text() == "kept"
+
+
+def test_an_order_is_remembered_where_it_may_be_believed(place: Places, said: list[str]) -> None:
+    """A merged ref's word goes first; a pull request's own is for its runs alone; a damaged one is none."""
+    assert place(pull=7).first_order("base", "weights", "seven") == "seven"
+    assert place(pull=7).first_order("base", "weights", "later") == "seven"
+    assert place(pull=8).first_order("base", "weights", "eight") == "eight"
+    assert place().first_order("base", "weights", "merged") == "merged"
+    assert place(pull=7).first_order("base", "weights", "later") == "merged"
+    assert place().first_order("base", "others", "other") == "other"
+    assert place().first_order("elsewhere", "weights", "other") == "other"
+    for path in place().root.glob("orders/*.json"):
+        path.write_text("{}")
+    assert place(pull=8).first_order("base", "weights", "later") == "eight"
+    assert place().first_order("base", "weights", "new") == "new"
+    assert any("damaged" in text for text in said)
+
+
+def test_a_given_salt_takes_the_place_of_the_stores(place: Places) -> None:
+    """In every place of it; nothing is written, and nothing was made in this run."""
+    given = Salt(b"g" * 32)
+    assert place(pull=7, salt=given).salt == place(salt=given).salt == b"g" * 32
+    assert not (place().root / "salt").exists()
+    assert not place(salt=given).found_salt.made
+    assert place().salt != b"g" * 32
+
+
+def test_a_store_says_whether_this_run_made_its_salt(place: Places) -> None:
+    """The first to ask made it; later ones found it."""
+    assert place(pull=7).found_salt.made
+    assert not place(pull=7).found_salt.made
 
 
 def test_no_salt_can_be_made_is_said_before_a_training(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from gate.errors import ConfigErrors, MeasurementError
 from gate.policy import load_policy
 from gate.records import (
     Cost,
+    Interval,
     Leaf,
     Measurement,
     Measurements,
@@ -190,11 +191,28 @@ def test_a_verdict_judges_by_the_waivers_margin(
     assert verdict.provenance.warnings == (() if needed else (said,))
 
 
-def test_an_early_stop_does_not_show_that_a_waiver_could_go() -> None:
-    """A waiver's margin that was settled early says nothing about the rule's own."""
+@pytest.mark.parametrize("margin", [0.2, None])
+@pytest.mark.parametrize(("low", "high", "needed"), [(-0.029, 0.2, False), (-0.031, 0.2, True)])
+def test_after_an_early_stop_all_that_can_still_be_must_keep_the_rules_own_margin(
+    low: float, high: float, needed: bool, margin: float | None
+) -> None:
+    """Of the estimate alone nothing follows: the full benchmark's own number may lie beyond."""
+    finding = verdict_of(0, replace(WAIVER, margin=margin), scored=50, total=100).findings[0]
+    remaining = Interval(low, high, 0.9, "benchmark", "betting martingale, at all looks")
+    early = replace(finding, documents_planned=100, remaining=remaining)
+    assert bool(unneeded([early], "score")) is not needed
+
+
+@pytest.mark.parametrize(("low", "high", "needed"), [(0.51, 0.9, False), (0.49, 0.9, True)])
+def test_a_score_that_was_settled_early_may_need_no_waiver(low: float, high: float, needed: bool) -> None:
+    """A `min_score` is held against the lowest score that is still possible."""
     finding = verdict_of(0, WAIVER, scored=50, total=100).findings[0]
-    assert len(unneeded([replace(finding, documents_planned=50)], "score")) == 1
-    assert unneeded([replace(finding, documents_planned=100)], "score") == ()
+    remaining = Interval(low, high, 0.9, "benchmark", "betting martingale, at all looks")
+    waiver = replace(WAIVER, own_margin=0.5, margin=0.2)
+    early = replace(
+        finding, bound="min_score", margin=0.2, waiver=waiver, documents_planned=100, remaining=remaining
+    )
+    assert bool(unneeded([early], "score")) is not needed
 
 
 @pytest.mark.parametrize("margin", [0.2, None])

@@ -31,6 +31,7 @@ from scratch import (
 from gate.ci.plan import CiOptions
 from gate.ci.refs import at_tip
 from gate.ci.run import Effects, run_ci
+from gate.ci.stores import with_salt
 from gate.errors import Interrupted, TrainingError, UsageError
 from gate.github.token import Token
 from gate.pipeline import CheckOptions
@@ -39,6 +40,7 @@ from gate.records import Event, Mode
 from gate.repository import Repository
 from gate.shell import Shell
 from gate.verdict import Result
+from gate.withheld import Salt
 
 LORA, FULL, NEW = "configs/lora.yaml", "configs/full.yaml", "configs/new.yaml"
 EDITED = {LORA: CONFIG.replace("1.0e-3", "2.0e-3")}
@@ -91,6 +93,21 @@ def test_a_changed_config_that_passes(scratch: Scratch) -> None:
     assert asked.base_folder is not None
     assert asked.policy_root is not None
     assert asked.base_folder == asked.policy_root / "base"
+
+
+def test_all_configs_of_a_run_know_that_it_made_the_salt(tmp_path: Path) -> None:
+    """The second config finds the first one's salt in the store, and it is as new; a given one stays."""
+    environ = {"FTGATE_CACHE": str(tmp_path)}
+    shell = Shell(environ, print, print, SilentProgress())
+    made = with_salt(shell).salt
+    assert made is not None
+    assert made.made
+    found = with_salt(shell).salt
+    assert found is not None
+    assert not found.made
+    assert found.reveal() == made.reveal()
+    given = replace(shell, salt=Salt(b"g" * 32))
+    assert with_salt(given).salt is given.salt
 
 
 def test_a_changed_config_that_is_blocked(scratch: Scratch) -> None:

@@ -198,6 +198,13 @@ def test_a_token_that_the_checkout_keeps_is_refused(line: str, tmp_path: Path) -
         refuse_tokens({}, tmp_path)
 
 
+def test_a_salt_is_refused_where_only_training_is_done(tmp_path: Path) -> None:
+    """What orders the documents would be in reach of what is trained; the action sets it to nothing there."""
+    with pytest.raises(UsageError, match="FTGATE_SALT in its environment"):
+        refuse_tokens({"FTGATE_SALT": "s" * 40}, tmp_path)
+    refuse_tokens({"FTGATE_SALT": ""}, tmp_path)
+
+
 def test_other_secrets_are_warned_of() -> None:
     """A gated base model needs HF_TOKEN; that what is trained can read it is said, its value is not."""
     environ = {"HF_TOKEN": "x", "AWS_SECRET_ACCESS_KEY": "x", "TOKENIZERS_PARALLELISM": "true", "A_TOKEN": ""}

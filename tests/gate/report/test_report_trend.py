@@ -62,6 +62,17 @@ def test_a_trend_is_placed_by_its_numbers(sample: ModuleType) -> None:
     assert trend.said.startswith("4 earlier verdicts since 2026-01-01: ")
 
 
+def test_an_estimate_in_the_past_is_no_score(sample: ModuleType) -> None:
+    """Beside "before", and in the words for who does not see the picture."""
+    rows = [row for row in make_view(sample.blocked(), (), ()).rows if row.outcome == "fail"]
+    earlier = past(sample, 2)
+    early = replace(earlier[1], rules=tuple(replace(rule, early=True) for rule in earlier[1].rules))
+    (plain,), (trend,) = make_trends(rows, earlier), make_trends(rows, (earlier[0], early))
+    assert trend.before == f"≈ {plain.before}"
+    assert trend.said.count("≈") == 1
+    assert f", {trend.before}, " in trend.said
+
+
 def test_only_the_last_verdicts_are_drawn(sample: ModuleType) -> None:
     """However long the history is."""
     rows = make_view(sample.blocked(), (), ()).rows
