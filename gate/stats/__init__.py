@@ -8,6 +8,7 @@ zero width for want of data. Arguments that make no sense raise ValueError.
 from gate.stats.binary import finite_difference, hypergeometric, mcnemar_exact, tango, unvarying, wilson
 from gate.stats.estimate import Array, Bounds, DegenerateData, Moments
 from gate.stats.means import (
+    comonotone,
     mean_moments,
     mover,
     percentile,
@@ -21,6 +22,7 @@ __all__ = [
     "Bounds",
     "DegenerateData",
     "Moments",
+    "comonotone",
     "finite_difference",
     "hypergeometric",
     "mcnemar_exact",

@@ -70,6 +70,20 @@ def mover(parts: Sequence[Bounds], weights: Sequence[float]) -> Bounds:
     return Bounds(estimate, estimate - below, estimate + above)
 
 
+def comonotone(parts: Sequence[Bounds], weights: Sequence[float]) -> Bounds:
+    """sum(w d) of estimates that may depend on each other in any way, from the intervals of each.
+
+    Distances from estimate to bound are added: a sum's standard deviation is at most the sum of its parts'
+    (Minkowski's inequality), which it is where all move together.
+    """
+    _check_weights(weights, len(parts))
+    pairs = list(zip(weights, parts, strict=True))
+    estimate = math.fsum(w * p.estimate for w, p in pairs)
+    below = math.fsum(abs(w) * (p.estimate - p.low) for w, p in pairs)
+    above = math.fsum(abs(w) * (p.high - p.estimate) for w, p in pairs)
+    return Bounds(estimate, estimate - below, estimate + above)
+
+
 def percentile(estimate: float, replicates: Array, level: float) -> Bounds:
     """The percentile interval of bootstrap replicates, widened to hold the estimate where bias has
     moved it out. Efron & Tibshirani 1993, An Introduction to the Bootstrap, chapter 13.

@@ -82,13 +82,17 @@ def estimate_metric(metric: MeasuredMetric, quantity: Quantity, level: float) ->
     )
 
 
-def average(estimates: Sequence[Estimate], level: float) -> Estimate:
-    """The unweighted mean of several tasks' values and differences; their intervals by MOVER."""
+def average(estimates: Sequence[Estimate], level: float, *, apart: bool = True) -> Estimate:
+    """The unweighted mean of several tasks' values and differences; their intervals by MOVER, which takes
+    tasks for independent, or, where the same documents stand in several (not `apart`), as if one task's
+    luck were all the others'."""
     share = [1 / len(estimates)] * len(estimates)
-    interval = stats.mover([_bounds(e.difference, e.interval) for e in estimates], share)
-    remaining = stats.mover([_bounds(e.difference, e.remaining) for e in estimates], share)
+    join = stats.mover if apart else stats.comonotone
+    interval = join([_bounds(e.difference, e.interval) for e in estimates], share)
+    remaining = join([_bounds(e.difference, e.remaining) for e in estimates], share)
     limited = any(e.remaining is not None for e in estimates)
-    method = f"MOVER over {len(estimates)} tasks"
+    how = "MOVER over {} tasks" if apart else "sum over {} tasks that share documents"
+    method = how.format(len(estimates))
     return Estimate(
         base=math.fsum(e.base for e in estimates) / len(estimates),
         tuned=math.fsum(e.tuned for e in estimates) / len(estimates),

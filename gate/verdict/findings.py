@@ -169,7 +169,10 @@ def finding_of(
         metrics = tuple(metric.until(last) for metric in metrics)
     of: Quantity = "tuned" if rule.bound == "min_score" else "difference"
     estimates = [estimate_metric(m, of, policy.confidence) for m in metrics]
-    estimate = average(estimates, policy.confidence) if rule.kind == "average" else estimates[0]
+    estimate = estimates[0]
+    if rule.kind == "average":
+        leaves = [leaf.name for metric in metrics for leaf in metric.leaves]
+        estimate = average(estimates, policy.confidence, apart=len(set(leaves)) == len(leaves))
     own, better = own_numbers(trainings, last), metrics[0].higher_is_better
     estimate, seeds = with_spread(estimate, of, own, bounded=metrics[0].is_fraction)
     proof = _proof(subject, policy, own.differences)

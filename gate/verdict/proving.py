@@ -69,6 +69,10 @@ def _refused(metrics: tuple[MeasuredMetric, ...]) -> Proof | None:
     """What no sample can prove: a rare loss may be of any size where a metric has no end."""
     if any(metric.aggregation != "mean" for metric in metrics):
         return Proof(False, "not proven: only means over documents can be")
+    leaves = [leaf for metric in metrics for leaf in metric.leaves]
+    sizes = {leaf.name: leaf.scored for leaf in leaves}
+    if unlike := [leaf.name for leaf in leaves if leaf.scored != sizes[leaf.name]]:
+        return Proof(False, f"not proven: of {unlike[0]}, which stands in it twice, not the same was scored")
     if endless := [metric.name for metric in metrics if not metric.is_fraction]:
         return Proof(False, f"not proven: {endless[0]} has no known range, and a rare loss may have any size")
     return None
@@ -94,5 +98,5 @@ def _weighted(metrics: tuple[MeasuredMetric, ...]) -> tuple[Array, list[str], fl
         loss = leaf.base - leaf.tuned if metric.higher_is_better else leaf.tuned - leaf.base
         values.append(loss * scale)
         named = leaf.clusters or tuple(f"document {at}" for at in range(leaf.scored))
-        clusters += [f"{metric.task}/{leaf.name}/{name}" for name in named]
+        clusters += [f"{leaf.name}/{name}" for name in named]  # one that stands twice has the same documents
     return np.concatenate(values), clusters, max(scales)

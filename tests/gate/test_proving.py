@@ -180,6 +180,25 @@ def test_groups_and_averages_are_proven_as_one_mean() -> None:
     assert "clusters" in tight.findings[0].note
 
 
+def test_documents_that_stand_in_it_twice_prove_no_more_than_once() -> None:
+    """A group beside one of its own tasks: the same documents are one cluster each, not further evidence, and
+    the interval is that of one task; where not the same were scored nothing is proven."""
+    base, tuned = flips(1000, 55, 45)
+    rule, other = Rule("average", "general", "max_drop", 0.025), (base[::-1].copy(), tuned[::-1].copy())
+    once = decided(run_of((leaf_of("a", base, tuned),), (leaf_of("b", *other),)), rule).findings[0]
+    again = leaf_of("b", base, tuned, name="a")
+    shared = decided(run_of((leaf_of("a", base, tuned),), (again,)), rule).findings[0]
+    single = decided(run_of((leaf_of("a", base, tuned),)), drop(0.025)).findings[0]
+    widths = [each.interval.high - each.interval.low for each in (once, shared, single)]
+    assert widths[0] < 0.8 * widths[2]
+    assert widths[1] == pytest.approx(widths[2])
+    assert "that share documents" in shared.interval.method
+    assert (once.outcome, shared.outcome) == ("pass", "undecided")
+    short = leaf_of("b", base[:900], tuned[:900], name="a")
+    unlike = decided(run_of((leaf_of("a", base, tuned),), (short,)), rule).findings[0]
+    assert "stands in it twice" in unlike.note
+
+
 def test_a_target_is_judged_in_full() -> None:
     """Only what must not be forgotten needs a proof."""
     run = run_of((leaf_of("a", *flips(1000, 5, 5)),))
