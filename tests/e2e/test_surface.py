@@ -22,7 +22,7 @@ SURFACE = {
         "--seeds",
         "--audit *",
     ],
-    "plan": ["CONFIG ?", "--thresholds =thresholds.yaml", "--device", "--base", "--json *"],
+    "plan": ["CONFIG ?", "--thresholds =thresholds.yaml", "--device", "--base", "--history", "--json *"],
     "calibrate": ["BASE", "--thresholds =thresholds.yaml", "--out", "--force *"],
     "judge": ["RUN", "--thresholds"],
     "report": ["RUN"],
