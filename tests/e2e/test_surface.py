@@ -56,6 +56,7 @@ SURFACE = {
         "--train-timeout",
         "--history",
         "--audit *",
+        "--needed *",
     ],
     "publish": ["RUN", "--repo =", "--pull", "--sha ="],
     "doctor": [],
