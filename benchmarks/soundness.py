@@ -163,6 +163,7 @@ def faults(trials: int) -> Iterator[Found]:
     by_file = np.repeat(np.sort(benchmark(n, 0.1, last + 1))[None], trials, axis=0)
     yield Found("documents in the file's order: false pass", false_passes(counted(by_file), limit), trials)
     yield from slice_cells.faults(trials)
+    yield from seed_cells.faults(trials)
 
 
 # ── The rest of the table ────────────────────────────────────────────────────────────────────────

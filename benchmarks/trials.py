@@ -61,10 +61,11 @@ def orders(values: NDArray[np.int8], trials: int, rng: np.random.Generator) -> N
     return rng.permuted(np.broadcast_to(values, (trials, values.size)), axis=1)
 
 
-def counted(ordered: NDArray[np.int8], block: int = BLOCK) -> list[Values]:
-    """For every block (trials, 3): how many documents are -1, 0, 1."""
+def counted(ordered: NDArray[np.int8], block: int = BLOCK, most: int = 1) -> list[Values]:
+    """For every block (trials, 2 `most` + 1): how many documents are -`most`, ..., 0, ..., `most`."""
     parts = (ordered[:, at : at + block] for at in range(0, ordered.shape[1], block))
-    return [np.stack([(part == v).sum(axis=1) for v in (-1, 0, 1)], axis=1).astype(float) for part in parts]
+    values = range(-most, most + 1)
+    return [np.stack([(part == v).sum(axis=1) for v in values], axis=1).astype(float) for part in parts]
 
 
 # ── Playing a rule over its blocks ───────────────────────────────────────────────────────────────
@@ -86,15 +87,16 @@ def play(
     limit: Limit,
     errors: tuple[float, float] = (ERROR, ERROR),
     test: Test = log_evidence,
+    values: Values = TERNARY,
 ) -> Played:
-    """One task: all trials at once, those that are settled leave."""
+    """One task: all trials at once, those that are settled leave. `values` are what is counted."""
     trials, sizes = len(blocks[0]), [int(block[0].sum()) for block in blocks]
     n = sum(sizes)
-    lost = sum(block[:, 2] - block[:, 0] for block in blocks)
+    lost = sum(block @ values for block in blocks)
     breaks = np.asarray(lost / n > limit.kept + 1e-12)
     documents, still, evidence = np.full(trials, n), np.arange(trials), start([Stratum(n)], (trials,))
     for look, block in enumerate(blocks[:-1]):
-        evidence = observe(evidence, [Block(TERNARY, block[still])])
+        evidence = observe(evidence, [Block(values, block[still])])
         found = test(evidence, limit) >= -np.log(errors)
         done = np.asarray(found.any(axis=1))
         documents[still[done]] = sum(sizes[: look + 1])

@@ -1,6 +1,6 @@
 """`ftgate audit` and `check --audit`: a verdict that was made early, held against the one of all documents.
 
-RUN/audit/        the run folder of the full measurement, with its own verdict and report
+RUN/audit/        the run folder of the full measurement, of a recipe with its trainings, with its own verdict
 RUN/audit.json    what came of the comparison
 """
 
@@ -14,17 +14,25 @@ from gate.champion import keep_pairs
 from gate.errors import FAIL, PASS, GateError, MeasurementError, UsageError
 from gate.fetch import fetch_model
 from gate.history import FOLDER, past_of, read_history, write_past
-from gate.judging import conclude, facts_of, judged_model, read_champion, store_of
+from gate.judging import (
+    conclude_recipe,
+    facts_of,
+    judge_measurements,
+    judged_model,
+    read_champion,
+    store_of,
+)
 from gate.models import digest_model
 from gate.recording import said_of_audits
-from gate.records import Measurements, ModelRef, Plan, Policy, RunFacts
+from gate.records import Cost, Measurements, ModelRef, Plan, Policy, RunFacts
 from gate.records.history import Audit, Judged
-from gate.runfolder import AUDIT, AUDITED, PLAN, RESOLVED_POLICY, RUN, RunFolder
+from gate.runfolder import AUDIT, AUDITED, PLAN, RESOLVED_POLICY, RUN, SEEDS, RunFolder
 from gate.scoring import ModelSession
-from gate.seeds import is_recipe
+from gate.seeds import Recipe, is_recipe, judge_model, judge_seeds, sum_costs
 from gate.shell import Shell
 from gate.stages import CheckOptions
-from gate.verdict import Verdict, judge
+from gate.store import Store
+from gate.verdict import Verdict
 
 
 def audit_run(run: Path, history: Path | None, commit: str, shell: Shell, beside: Path | None = None) -> int:
@@ -37,10 +45,12 @@ def audit_run(run: Path, history: Path | None, commit: str, shell: Shell, beside
     """
     folder = RunFolder.open(run)
     policy, facts = folder.read_record(RESOLVED_POLICY, Policy), facts_of(folder)
-    if policy.decide == "score" and is_recipe(folder):
-        hint = f"audit each of its trainings: `ftgate audit {run}/seeds/SEED`"
-        raise UsageError(f"{run} judges several trainings by their mean", hint=hint)
-    early = None if policy.decide != "score" else _judge(folder, folder.read_measurements(), policy, facts)
+    if facts.seed is not None:
+        raise UsageError(
+            f"{run} is seed {facts.seed} alone, one training of a recipe",
+            hint="name the recipe's run folder, the one that holds seeds.json: all are scored on the rest",
+        )
+    early = None if policy.decide != "score" else _judge(folder, policy, facts)
     if early is None or not any(finding.early for finding in early.findings):
         shell.say(f"nothing to audit: every document of {run} was scored")
         return PASS
@@ -102,37 +112,64 @@ def said(audit: Audit) -> str:
     return f"audit: on all documents the verdict is {how}; {rules}{names}"
 
 
-def _judge(folder: RunFolder, found: Measurements, policy: Policy, facts: RunFacts) -> Verdict:
+def _judge(folder: RunFolder, policy: Policy, facts: RunFacts) -> Verdict:
+    """The verdict of what lies in a run's folder; nothing is written."""
+    if is_recipe(folder):
+        return judge_seeds(folder, policy, facts, read_champion).verdict
     base = facts.base_digest or None
-    champion = read_champion(folder)
-    return judge(
-        found,
-        policy,
-        facts.config,
-        facts.cost,
-        facts.provenance,
-        expected_base=base,
-        champion=champion,
-    )
+    return judge_model(folder.read_measurements(), policy, facts, read_champion(folder), base)
 
 
 def _score_rest(folder: RunFolder, policy: Policy, facts: RunFacts, shell: Shell) -> Verdict:
-    """The verdict of all documents, in a run folder of its own below the run's."""
+    """The verdict of all documents, in a run folder of its own below the run's; of a recipe each of its
+    trainings has its own there."""
+    whole, place = replace(policy, decide="full"), folder.path / AUDIT
+    quiet, store = replace(shell, say=_nothing), store_of(folder.path, shell)
+    if not is_recipe(folder):
+        own, full = _score_model(folder, place, whole, facts, store, shell)
+        judge_measurements(own, whole, full, quiet)
+        return _judge(own, whole, full)
+    own, costs = RunFolder.begin(place), []
+    recipe = folder.read_record(SEEDS, Recipe)
+    for one in recipe.trained:
+        trained = RunFolder.open(folder.path / one.folder)
+        _, scored = _score_model(trained, place / one.folder, whole, facts_of(trained), store, shell)
+        costs.append(scored.cost)
+    own.write_policy(whole)
+    own.write_record(PLAN, replace(folder.read_record(PLAN, Plan), policy=whole))
+    own.write_record(SEEDS, recipe)
+    seconds = sum(cost.measuring_seconds for cost in costs) - facts.cost.measuring_seconds
+    full = _in_full(facts, sum_costs(costs, facts.cost.total_seconds + seconds), shell)
+    own.write_record(RUN, full)
+    conclude_recipe(own, whole, full, quiet)
+    return _judge(own, whole, full)
+
+
+def _in_full(facts: RunFacts, cost: Cost, shell: Shell) -> RunFacts:
+    """A run's facts once all documents were scored."""
+    return replace(
+        facts, cost=cost, provenance=replace(facts.provenance, created=shell.now(), order_digest="")
+    )
+
+
+def _score_model(
+    folder: RunFolder, place: Path, whole: Policy, facts: RunFacts, store: Store, shell: Shell
+) -> tuple[RunFolder, RunFacts]:
+    """All documents of one model's run, into the run folder at `place`, not judged yet."""
     from checks import open_tasks
     from gate.measure import measure
 
     plan = folder.read_record(PLAN, Plan)
     early = folder.read_measurements()
-    store = store_of(folder.path, shell)
     base = _found(plan.base, shell)
     tuned = replace(early.tuned, path=str(judged_model(folder.path, early.tuned.digest, store)))
-    tasks = open_tasks(policy.tasks, policy, index_folder=store.root / "tasks")
+    tasks = open_tasks(whole.tasks, whole, index_folder=store.root / "tasks")
     bits = plan.config.quantization_bits if plan.config else None
-    trust, believed = policy.trust, store.self_tests
-    with ModelSession(base, tuned, policy.evaluation, trust, bits, believed) as session:
+    trust, believed = whole.trust, store.self_tests
+    with ModelSession(base, tuned, whole.evaluation, trust, bits, believed) as session:
         measured = measure(tasks, session, store, shell)
     check_reproduced(early, measured.measurements)
-    own, whole = RunFolder.begin(folder.path / AUDIT), replace(policy, decide="full")
+    own = RunFolder.begin(place)
     own.write_policy(whole)
     own.write_record(PLAN, replace(plan, policy=whole))
     own.write_measurements(measured.measurements)
@@ -144,13 +181,9 @@ def _score_rest(folder: RunFolder, policy: Policy, facts: RunFacts, shell: Shell
         measuring_seconds=facts.cost.measuring_seconds + measured.seconds,
         total_seconds=facts.cost.total_seconds + measured.seconds,
     )
-    made = replace(facts.provenance, created=shell.now(), order_digest="")
-    full = replace(facts, cost=cost, provenance=made)
+    full = _in_full(facts, cost, shell)
     own.write_record(RUN, full)
-    verdict = _judge(own, measured.measurements, whole, full)
-    found = measured.measurements
-    conclude(verdict, found.flips, found.tasks, own, replace(shell, say=_nothing))
-    return verdict
+    return own, full
 
 
 def _nothing(_text: str) -> None:

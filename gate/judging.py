@@ -17,11 +17,11 @@ from gate.records.history import PastVerdict
 from gate.report import MOST_PATHS, read_document, render, worst_first
 from gate.runfolder import CHAMPION, HISTORY, MEASUREMENTS, PLAN, RESOLVED_POLICY, RUN, VERDICT, RunFolder
 from gate.sealed import disk_errors
-from gate.seeds import is_recipe, judge_seeds, to_promote, why_not_shipped
+from gate.seeds import is_recipe, judge_model, judge_seeds, to_promote, why_not_shipped
 from gate.shell import Shell
 from gate.signature import Ask, Signer, ask_gh, why_unsigned
 from gate.store import Store, store_root
-from gate.verdict import Result, judge
+from gate.verdict import Result, Verdict
 from gate.verdict.paths import RulePath, paths_of
 from gate.yamlfile import load_yaml
 
@@ -62,24 +62,11 @@ def judge_measurements(
 
     `another_policy` takes the place of the folder's own once it is known that it can be judged.
     """
-    measurements = folder.read_measurements()
-    provenance = replace(facts.provenance, policy_path=policy.path, policy_digest=policy.digest)
-    base = facts.base_digest or None
-    verdict = judge(
-        measurements,
-        policy,
-        facts.config,
-        facts.cost,
-        provenance,
-        expected_base=base,
-        champion=read_champion(folder),
-    )
-    verdict = replace(verdict, seed=facts.seed)
+    measurements, base = folder.read_measurements(), facts.base_digest or None
+    verdict = judge_model(measurements, policy, facts, read_champion(folder), base)
     if another_policy:
         folder.write_policy(policy)
-    early = [row.rule for row in worst_first(verdict.findings) if row.early][:MOST_PATHS]
-    paths = paths_of(measurements, policy, early)
-    return conclude(verdict, measurements.flips, measurements.tasks, folder, shell, paths)
+    return conclude_judged(verdict, measurements, policy, folder, shell, facts.trainings)
 
 
 def conclude_recipe(
@@ -89,16 +76,30 @@ def conclude_recipe(
     judged = judge_seeds(folder, policy, facts, read_champion)
     if another_policy:
         folder.write_policy(policy)
+    quiet = replace(shell, say=_nothing)
     for own, verdict, found in judged.trained:
         own.take_policy(folder)
-        conclude(verdict, found.flips, found.tasks, own, replace(shell, say=_nothing))
-    mean = judged.mean
-    folder.write_measurements(mean)
-    return conclude(judged.verdict, mean.flips, mean.tasks, folder, shell)
+        conclude_judged(verdict, found, policy, own, quiet, len(judged.trained))
+    folder.write_measurements(judged.mean)
+    return conclude_judged(judged.verdict, judged.mean, policy, folder, shell)
 
 
 def _nothing(_text: str) -> None:
     """A training's own report is in its folder; the recipe's is said."""
+
+
+def conclude_judged(
+    verdict: Verdict,
+    measurements: Measurements,
+    policy: Policy,
+    folder: RunFolder,
+    shell: Shell,
+    trainings: int = 1,
+) -> Result:
+    """`conclude` with how the worst rules came to be settled early; `trainings` as `judge` takes it."""
+    early = [row.rule for row in worst_first(verdict.findings) if row.early][:MOST_PATHS]
+    paths = paths_of(measurements, policy, early, trainings)
+    return conclude(verdict, measurements.flips, measurements.tasks, folder, shell, paths)
 
 
 def conclude(

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import msgspec
@@ -20,16 +21,16 @@ from checks import OpenTask, PreparedLeaf, PreparedTask, flips, pair
 from gate.bench import Bench, StoredOrAsked, Work
 from gate.errors import MeasurementError
 from gate.records import Block, BlockResult, Measurements, Policy, Request, Response
-from gate.schedule import key_of, make_schedule
+from gate.schedule import Schedule, key_of, make_schedule
 from gate.scoring import SIDES, FellBack, ModelSession, check_applied, draw_order, make_blocks
 from gate.shell import Shell
 from gate.stats import Array
 from gate.store import Store
-from gate.verdict import order_digest
-from gate.verdict.settling import Key, advance
+from gate.turns import Asked, Turns
+from gate.verdict import mean_values, order_digest
+from gate.verdict.settling import Key, Standing, advance
 
 R = TypeVar("R")
-Rounds = list[list[Work]] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,96 +60,120 @@ def measure(
     Raises `MeasurementError` where the two sides do not match or a number is not finite, and
     `OutOfMemory` where a block does not fit even in the smallest size.
     """
+    return measure_together(tasks, [session], store, shell, policy, inputs)[0]
+
+
+def measure_together(
+    tasks: Sequence[OpenTask],
+    sessions: Sequence[ModelSession],
+    store: Store,
+    shell: Shell,
+    policy: Policy | None = None,
+    inputs: str = "",
+) -> list[Measured]:
+    """The same of several tuned models of one base: all answer the same documents, in the same rounds, by one
+    scorer, until the rules of `policy` about the mean of their values are settled. The first, the one that
+    ships unless another is asked for, then goes on alone until its own are settled too."""
+    models = [_plan(tasks, session, store, shell) for session in sessions]
+    shell.progress.done("preparing")
+    blocks = [item.block for item in models[0].planned]
+    if any([item.block for item in model.planned] != blocks for model in models):
+        raise MeasurementError("the trainings of this recipe do not read the same documents")
+
+    def score() -> None:
+        for model in models:
+            model.bench = Bench(StoredOrAsked(model.session, store, shell.clock), model.session.way, shell)
+        with ExitStack() as holds:
+            turns = Turns(models, holds, shell.clock)
+            if policy is not None and policy.decide == "score":
+                draw_rounds(models, policy, turns, store.salt, inputs)
+            turns.take(lambda model: score_and_check(model, shell), models)
+
+    exactly(score, sessions, shell)
+    return [_measured(model) for model in models]
+
+
+def _plan(tasks: Sequence[OpenTask], session: ModelSession, store: Store, shell: Shell) -> Asked:
     started = shell.clock()
     prepared = [prepare(task, session, shell) for task in tasks]
-    shell.progress.done("preparing")
     planned = [item for task in prepared for item in plan_blocks(task, store.salt)]
-    judging = policy if policy is not None and policy.decide == "score" else None
-
-    def score() -> tuple[Bench, Rounds]:
-        bench = Bench(StoredOrAsked(session, store, shell.clock), session.way, shell)
-        rounds = draw_rounds(planned, prepared, judging, bench, store.salt, inputs) if judging else None
-        score_and_check(bench, drawn_in(rounds, planned), session, shell)
-        return bench, rounds
-
-    bench, rounds = exactly(score, session, shell)
-    measurements = _paired(session, prepared, drawn_in(rounds, planned), bench, rounds)
-    from_store = sum(scored.from_store for scored in bench.results.values())
-    return Measured(
-        measurements,
-        len(bench.results) - from_store,
-        from_store,
-        shell.clock() - started,
-        order_digest(measurements),
-    )
+    return Asked(session, prepared, planned, shell.clock() - started)
 
 
-def _paired(
-    session: ModelSession,
-    prepared: Sequence[PreparedTask],
-    work: Sequence[Work],
-    bench: Bench,
-    rounds: Rounds,
-) -> Measurements:
-    return Measurements(
+def _measured(model: Asked) -> Measured:
+    work, bench = model.work(model.blocks), model.bench
+    asked = None if model.rounds is None else [model.work(each) for each in model.rounds]
+    session, prepared = model.session, model.prepared
+    measurements = Measurements(
         base=session.base,
         tuned=session.tuned,
         tasks=tuple(task.info for task in prepared),
-        measurements=tuple(_each(pair, prepared, work, bench, rounds)),
-        flips=tuple(flip for found in _each(flips, prepared, work, bench, rounds) for flip in found),
+        measurements=tuple(_each(pair, prepared, work, bench, asked)),
+        flips=tuple(flip for found in _each(flips, prepared, work, bench, asked) for flip in found),
     )
+    from_store = sum(scored.from_store for scored in bench.results.values())
+    scored = len(bench.results) - from_store
+    return Measured(measurements, scored, from_store, model.seconds, order_digest(measurements))
 
 
-def drawn_in(rounds: Rounds, planned: list[Work]) -> list[Work]:
-    """The work of all rounds; all that is planned where there are none."""
-    return planned if rounds is None else [item for each in rounds for item in each]
-
-
-def score_and_check(bench: Bench, work: Sequence[Work], session: ModelSession, shell: Shell) -> None:
+def score_and_check(model: Asked, shell: Shell) -> None:
     """Every block's results for both models, of weights that were in use."""
+    work, bench = model.work(model.blocks), model.bench
     bench.add(work)
     shell.progress.done(bench.what)
-    check_in_use([bench.sides(item.block) for item in work], work, session)
+    check_in_use([bench.sides(item.block) for item in work], work, model.session)
 
 
-def exactly(score: Callable[[], R], session: ModelSession, shell: Shell) -> R:
-    """What `score` gives; from the beginning with lm-eval's HF model, and a warning, where the session's
+def exactly(score: Callable[[], R], sessions: Sequence[ModelSession], shell: Shell) -> R:
+    """What `score` gives; from the beginning with lm-eval's HF model, and a warning, where the sessions'
     scorer is not exact for one of the models: both sides of a pair come from one scorer."""
     while True:
         try:
             found = score()
             break
         except FellBack as error:
-            session.fall_back(error)
-    if session.note:
-        shell.warn(f"not by the fastest scorer: {session.note}")
+            for session in sessions:
+                session.fall_back(error)
+    for note in dict.fromkeys(session.note for session in sessions if session.note):
+        shell.warn(f"not by the fastest scorer: {note}")
     return found
 
 
-def draw_rounds(
-    work: Sequence[Work],
-    prepared: Sequence[PreparedTask],
-    policy: Policy,
-    bench: Bench,
-    salt: bytes,
-    inputs: str,
-) -> list[list[Work]]:
-    """Score round after round until every rule is settled; the work of each round."""
-    of_block = {item.block: item for item in work}
-    order = {key: draw_order(blocks, salt, inputs) for key, blocks in _by_leaf(work).items()}
-    infos = [task.info for task in prepared]
+def draw_rounds(models: Sequence[Asked], policy: Policy, turns: Turns, salt: bytes, inputs: str) -> None:
+    """Score round after round until every rule is settled, of several models about their mean; then the first
+    one's own, unless the run fails anyway."""
+    prepared = models[0].prepared
+    order = {key: draw_order(blocks, salt, inputs) for key, blocks in _by_leaf(models[0].planned).items()}
     kinds = {key_of(task.info, leaf.name): leaf.aggregation for task in prepared for leaf in task.leaves}
-    schedule, standing = make_schedule(policy, infos, kinds, order)
-    rounds: list[list[Work]] = []
+    schedule, standing = make_schedule(policy, [task.info for task in prepared], kinds, order)
+    own = replace(standing, choices=len(models))
+    for model in models:
+        model.rounds = []
     while taken := schedule.next_round(standing):
-        new = [of_block[block] for blocks in taken.values() for block in blocks]
-        bench.add(new, ahead=[of_block[block] for block in schedule.ahead(taken)])
-        rounds.append(new)
-        failed = standing.broken
-        judged = {key for question in standing.open for key in question.keys}
-        standing = advance(standing, {key: _values(taken[key], bench, key) for key in taken if key in judged})
+        _score_round(models, taken, schedule, turns)
+        failed, standing = standing.broken, _advanced(standing, taken, models)
+        own = _advanced(own, taken, models[:1]) if len(models) > 1 else standing
         schedule = schedule.after(taken, failed=failed)
-    return rounds
+    schedule = replace(schedule, models=1)
+    while not (standing.broken or own.broken) and (taken := schedule.next_round(own)):
+        _score_round(models[:1], taken, schedule, turns)
+        own, schedule = _advanced(own, taken, models[:1]), schedule.after(taken, failed=False)
+
+
+def _score_round(
+    models: Sequence[Asked], taken: Mapping[Key, Sequence[Block]], schedule: Schedule, turns: Turns
+) -> None:
+    new, ahead = [block for blocks in taken.values() for block in blocks], schedule.ahead(taken)
+    for model in models:
+        assert model.rounds is not None
+        model.rounds.append(new)
+    turns.take(lambda model: model.bench.add(model.work(new), ahead=model.work(ahead)), models)
+
+
+def _advanced(standing: Standing, taken: Mapping[Key, Sequence[Block]], models: Sequence[Asked]) -> Standing:
+    """After a round: what open rules need is the mean of the models' values."""
+    judged = {key for question in standing.open for key in question.keys}
+    return advance(standing, {key: _mean_values(taken[key], models, key) for key in taken if key in judged})
 
 
 def _by_leaf(work: Iterable[Work]) -> dict[Key, tuple[Block, ...]]:
@@ -156,6 +181,12 @@ def _by_leaf(work: Iterable[Work]) -> dict[Key, tuple[Block, ...]]:
     for item in work:
         found.setdefault(item.key, []).append(item.block)
     return {key: tuple(blocks) for key, blocks in found.items()}
+
+
+def _mean_values(blocks: Sequence[Block], models: Sequence[Asked], key: Key) -> tuple[Array, Array]:
+    """The base's values of some blocks, and the means of the tuned models'."""
+    pairs = [_values(blocks, model.bench, key) for model in models]
+    return pairs[0][0], mean_values([tuned for _, tuned in pairs])
 
 
 def _values(blocks: Sequence[Block], bench: Bench, key: Key) -> tuple[Array, Array]:

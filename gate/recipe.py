@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 from gate.configs.seeds import seed_of, with_seed
 from gate.errors import UsageError
+from gate.inputs import order_of
 from gate.judging import conclude_recipe
-from gate.records import Override, Plan, Policy, RunFacts, TunedModel
+from gate.records import Override, Plan, Policy, RunFacts
 from gate.runfolder import PLAN, RUN, SEEDS, RunFolder
-from gate.seeds import Recipe, Trained, folder_of, sum_costs
+from gate.seeds import Listed, Recipe, folder_of, sum_costs
 from gate.shell import Shell
-from gate.stages import Run, Stage, config_ref, measure_models, tune
+from gate.stages import Run, Stage, Trained, config_ref, measure_trained, tune
 from gate.verdict import Result
 
 if TYPE_CHECKING:
@@ -23,25 +24,10 @@ def policy_with_seeds(policy: Policy, seeds: int | None, *, given: bool) -> Poli
     """The policy with as many trainings as the command line asks for.
 
     `given` where the model was trained before (`--tuned`). Raises `UsageError` where several trainings are
-    asked for and cannot be had: of one model nothing is known about its recipe. Where the command line asks,
-    `score`, which is what a policy without a word has, is `full`: the same verdict, from all documents.
+    asked for and cannot be had: of one model nothing is known about its recipe.
     """
     asked = policy if seeds is None else replace(policy, seeds=seeds)
-    if asked.seeds == 1:
-        return asked
-    if asked.decide == "score" and seeds is not None:
-        asked = replace(asked, decide="full")
-    if asked.decide == "score":
-        raise UsageError(
-            f"{asked.seeds} seeds need all documents, and `decide: score` leaves some out",
-            hint="judge a recipe with decide: full or proven",
-        )
-    if asked.proves_slices:
-        raise UsageError(
-            f"slices cannot be proven of {asked.seeds} trainings: their spread is in no slice's proof",
-            hint="judge the recipe with decide: full, leave the slices out, or take --seeds 1",
-        )
-    if given:
+    if given and asked.seeds > 1:
         raise UsageError(
             f"the policy judges a recipe by {asked.seeds} trainings, and one model was given",
             hint="leave out --tuned, or judge this model alone with --seeds 1: nothing of its recipe",
@@ -56,19 +42,18 @@ def check_seeds(run: Run, plan: Plan, tasks: tuple[OpenTask, ...], stage: Stage,
     was trained before is not trained again; the base model is measured once.
     """
     runs = [_seed_run(run, plan, number) for number in range(run.policy.seeds)]
-    models: list[TunedModel] = []
+    trained: list[Trained] = []
     for own, planned, seed in runs:
-        shell.say(f"seed {seed}: training {len(models) + 1} of {len(runs)}")
-        models.append(tune(own, planned, shell))
+        shell.say(f"seed {seed}: training {len(trained) + 1} of {len(runs)}")
+        trained.append(Trained(own, planned, tune(own, planned, shell)))
     stage.name = "measure"
-    facts = [
-        measure_models(own, planned, tasks, tuned, shell)
-        for (own, planned, _), tuned in zip(runs, models, strict=True)
-    ]
+    # One order for all, that of the config as it is written: no training's seed draws another.
+    inputs = order_of(plan, trained[0].tuned.model, run.store)
+    facts = measure_trained(trained, tasks, inputs, shell)
     stage.name = "judge"
-    trained = tuple(Trained(seed, folder_of(seed)) for *_, seed in runs)
-    run.folder.write_record(SEEDS, Recipe(trained))
-    of_recipe = _facts(run, plan, facts, tuple(seed for *_, seed in runs), shell)
+    seeds = tuple(seed for *_, seed in runs)
+    run.folder.write_record(SEEDS, Recipe(tuple(Listed(seed, folder_of(seed)) for seed in seeds)))
+    of_recipe = _facts(run, plan, facts, seeds, shell)
     run.folder.write_record(RUN, of_recipe)
     return conclude_recipe(run.folder, run.policy, of_recipe, shell)
 
@@ -94,10 +79,13 @@ def _facts(run: Run, plan: Plan, facts: list[RunFacts], seeds: tuple[int, ...], 
     assert config is not None
     listed = ", ".join(map(str, seeds))
     trained = Override("seed", seeds[0], listed, "trained once with each; the mean is judged")
+    # The first training may have gone on alone: the last has the documents of all.
+    made = replace(first.provenance, warnings=tuple(heard), order_digest=facts[-1].provenance.order_digest)
     return replace(
         first,
         config=replace(config, overrides=(*config.overrides, trained)),
         cost=sum_costs([each.cost for each in facts], shell.clock() - run.started),
-        provenance=replace(first.provenance, warnings=tuple(heard)),
+        provenance=made,
         seed=None,
+        trainings=1,
     )

@@ -54,13 +54,15 @@ class Schedule:
     budget: int  # documents that may be drawn after the first certain fail
     drawn: Mapping[Key, int]
     after_fail: int = 0
+    models: int = 1  # tuned models that answer every round
 
     def next_round(self, standing: Standing) -> dict[Key, tuple[Block, ...]]:
         """The blocks of the next round, by leaf; empty where the run may end.
 
         The first round takes a block of every leaf. A later one takes, of every leaf that an open rule needs,
-        a twentieth of what was drawn of it, and at least a block. Where a fail ends the run, all of it goes
-        to the rule that is likeliest to break, if one is.
+        a twentieth of what was drawn of it, and at least a block; where several models take turns in memory
+        as many twentieths, so that they are loaded no more often for it. Where a fail ends the run, all of it
+        goes to the rule that is likeliest to break, if one is.
         """
         if not standing.rounds:
             return {
@@ -89,7 +91,8 @@ class Schedule:
         return min(states, key=lambda state: state.p_breaks)
 
     def _grown(self, key: Key) -> int:
-        return min(len(self.order[key]) - self.drawn[key], math.ceil(self.drawn[key] / GROWTH))
+        share = math.ceil(self.drawn[key] * self.models / GROWTH)
+        return min(len(self.order[key]) - self.drawn[key], share)
 
     def _share(self, state: RuleState, blocks: int = 0) -> dict[Key, int]:
         """Blocks of each leaf of an open rule: `blocks` together, or a twentieth of what was drawn.
@@ -160,5 +163,6 @@ def make_schedule(
     whole |= order.keys() - {key for question in asked for key in question.keys}
     planned = sum(info.documents_planned for info in tasks)
     budget = math.ceil(policy.fail_budget * planned)
-    schedule = Schedule(order, frozenset(whole), policy.on_fail, budget, dict.fromkeys(order, 0))
+    nothing = dict.fromkeys(order, 0)
+    schedule = Schedule(order, frozenset(whole), policy.on_fail, budget, nothing, models=policy.seeds)
     return schedule, begin(asked, len(judging), policy.confidence)

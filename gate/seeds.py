@@ -15,14 +15,14 @@ from pathlib import Path
 from gate.errors import UsageError
 from gate.records import Cost, Measurements, Policy, Provenance, RunFacts, SeedRun
 from gate.report import StoredVerdict
-from gate.runfolder import RUN, SEEDS, RunFolder
-from gate.verdict import Result, Verdict, judge, judge_recipe, mean_measurements
+from gate.runfolder import AUDIT, RUN, SEEDS, RunFolder
+from gate.verdict import Result, Training, Verdict, judge, judge_recipe, mean_measurements
 
 ReadChampion = Callable[[RunFolder], Measurements | None]
 
 
 @dataclass(frozen=True, slots=True)
-class Trained:
+class Listed:
     """One training of a recipe: its seed, and its run's folder below the recipe's."""
 
     seed: int
@@ -33,7 +33,7 @@ class Trained:
 class Recipe:
     """`seeds.json`."""
 
-    trained: tuple[Trained, ...]
+    trained: tuple[Listed, ...]
 
 
 def folder_of(seed: int) -> str:
@@ -60,25 +60,25 @@ def judge_seeds(
 ) -> JudgedRecipe:
     """Judge each training and the recipe; nothing is written, so all or none of it can be.
 
+    Any training's model may be the one that ships, so each is judged as one choice among them all.
     `read_champion` gives a run's pairs with the champion.
 
     Raises as `judge` does, and `StoreError` where a folder is damaged.
     """
-    base = facts.base_digest or None
+    base, listed = facts.base_digest or None, folder.read_record(SEEDS, Recipe).trained
     alone: list[tuple[RunFolder, Verdict, Measurements]] = []
-    trained: list[tuple[SeedRun, Verdict]] = []
-    against: list[Measurements] = []
-    for one in folder.read_record(SEEDS, Recipe).trained:
+    trained: list[Training] = []
+    for one in listed:
         own = RunFolder.open(folder.path / one.folder)
-        its, found, champion = own.read_record(RUN, RunFacts), own.read_measurements(), read_champion(own)
-        made = _under(policy, its)
-        verdict = judge(found, policy, its.config, its.cost, made, expected_base=base, champion=champion)
-        verdict = replace(verdict, seed=one.seed)
+        found, champion = own.read_measurements(), read_champion(own)
+        its = replace(own.read_record(RUN, RunFacts), seed=one.seed, trainings=len(listed))
+        verdict = judge_model(found, policy, its, champion, base)
         alone.append((own, verdict, found))
-        trained.append((SeedRun(one.seed, found.tuned.digest, verdict.outcome, one.folder), verdict))
-        against += [] if champion is None else [champion]
+        run = SeedRun(one.seed, found.tuned.digest, verdict.outcome, one.folder)
+        trained.append(Training(run, found, champion))
     name = facts.config.path if facts.config else folder.path.name
-    mean = mean_measurements([found for *_, found in alone], name)
+    mean = mean_measurements([each.measured for each in trained], name)
+    against = [each.champion for each in trained if each.champion is not None]
     verdict = judge_recipe(
         trained,
         mean,
@@ -90,6 +90,24 @@ def judge_seeds(
         champion=mean_measurements(against, name) if against else None,
     )
     return JudgedRecipe(verdict, mean, tuple(alone))
+
+
+def judge_model(
+    found: Measurements, policy: Policy, facts: RunFacts, champion: Measurements | None, base: str | None
+) -> Verdict:
+    """The verdict on one model of a run with these facts, maybe one training of a recipe; `base` is the
+    digest that its base must have. Raises as `judge` does."""
+    verdict = judge(
+        found,
+        policy,
+        facts.config,
+        facts.cost,
+        _under(policy, facts),
+        expected_base=base,
+        champion=champion,
+        trainings=facts.trainings,
+    )
+    return replace(verdict, seed=facts.seed)
 
 
 def _under(policy: Policy, facts: RunFacts) -> Provenance:
@@ -130,8 +148,12 @@ def why_not_shipped(verdict: StoredVerdict, digest: str) -> str:
     if known is None:
         return f"it judged {', '.join(one.digest for one in verdict.seeds)}"
     if not any(one.digest == digest and one.outcome == "pass" for one in verdict.seeds):
-        return f"the recipe passed, its seed {known.seed} alone did not: {known.outcome}"
+        return f"the recipe passed, its seed {known.seed} alone did not: {known.outcome}{_why(known)}"
     return ""
+
+
+def _why(run: SeedRun) -> str:
+    return ", what it was scored on does not settle its own rules" if run.outcome == "undecided" else ""
 
 
 def refuse_seed(result: Result, run: Path) -> None:
@@ -160,6 +182,9 @@ def to_promote(verdict: StoredVerdict, run: Path, seed: int | None) -> tuple[str
     chosen = next((one for one in verdict.seeds if one.seed == wanted), None)
     passed = ", ".join(str(one.seed) for one in verdict.seeds if one.outcome == "pass") or "none"
     if chosen is None or chosen.outcome != "pass":
-        how = "was not trained" if chosen is None else f"is {chosen.outcome} by itself"
-        raise UsageError(f"seed {wanted} {how}", hint=f"seeds that passed alone: {passed}; name one, --seed")
+        how = "was not trained" if chosen is None else f"is {chosen.outcome} by itself{_why(chosen)}"
+        hint = f"seeds that passed alone: {passed}; name one, --seed"
+        if chosen is not None and chosen.outcome == "undecided":
+            hint += f"; `ftgate audit {run}` scores the rest, then promote from {run / AUDIT}"
+        raise UsageError(f"seed {wanted} {how}", hint=hint)
     return chosen.digest, run / chosen.folder

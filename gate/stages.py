@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import resource
-from contextlib import AbstractContextManager, chdir, nullcontext
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, chdir, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,11 +14,13 @@ from gate.champion import measure_champion
 from gate.environment import describe_environment, find_device, provenance
 from gate.errors import UsageError
 from gate.flip_rates import compare_rates, flips_on
+from gate.foresight import Flips
 from gate.history import FOLDER
 from gate.inputs import key_of_training, order_of, prove
 from gate.records import ConfigRef, Cost, Plan, Policy, Provenance, RunFacts, TrainingConfig, TunedModel
 from gate.runfolder import ENVIRONMENT, RUN, RunFolder
-from gate.scoring import ModelSession
+from gate.scoring import ModelSession, Way
+from gate.scoring.settings import Settings
 from gate.scoring.team import gathered
 from gate.shell import Shell
 from gate.store import Store
@@ -113,38 +116,83 @@ def tune(run: Run, plan: Plan, shell: Shell) -> TunedModel:
     return kept
 
 
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """A training of a check, ready to be measured: its own folder and plan, and the model that came of it."""
+
+    run: Run
+    plan: Plan
+    tuned: TunedModel
+
+
 def measure_models(
     run: Run, plan: Plan, tasks: tuple[OpenTask, ...], tuned: TunedModel, shell: Shell
 ) -> RunFacts:
     """Measure both models; keep the raw measurements, and how they were made, in the run's folder."""
+    inputs = order_of(plan, tuned.model, run.store)
+    return measure_trained([Trained(run, plan, tuned)], tasks, inputs, shell)[0]
+
+
+def measure_trained(
+    trained: Sequence[Trained], tasks: tuple[OpenTask, ...], inputs: str, shell: Shell
+) -> list[RunFacts]:
+    """The same of several trainings of one config under one policy, each into its own run's folder; `inputs`
+    is the digest that orders the documents of all of them."""
+    run = trained[0].run
     with gathered(run.policy.evaluation, shell.environ, shell.team) as team:
-        return _measure(run, plan, tasks, tuned, replace(shell, team=team))
+        return _measure(trained, tasks, inputs, replace(shell, team=team))
 
 
-def _measure(run: Run, plan: Plan, tasks: tuple[OpenTask, ...], tuned: TunedModel, shell: Shell) -> RunFacts:
-    from gate.measure import measure
+def _measure(
+    trained: Sequence[Trained], tasks: tuple[OpenTask, ...], inputs: str, shell: Shell
+) -> list[RunFacts]:
+    from gate.measure import measure_together
 
-    bits = plan.config.quantization_bits if plan.config else None
-    evaluation = run.policy.evaluation
+    run, plan = trained[0].run, trained[0].plan
     heard: list[str] = []
 
     def warn(text: str) -> None:
         heard.append(text)
         shell.warn(text)
 
-    aside, inputs = replace(shell, warn=warn), order_of(plan, tuned.model, run.store)
-    models = plan.base, tuned.model, evaluation, run.policy.trust, bits, run.store.self_tests, shell.team
-    with run.options.at_policy(), ModelSession(*models) as session:
-        measured = measure(tasks, session, run.store, aside, run.policy, inputs)
-        settings, way, note = session.settings, session.way, session.note
+    aside = replace(shell, warn=warn)
+    with run.options.at_policy(), ExitStack() as open_:
+        sessions = [open_.enter_context(_session(each, shell)) for each in trained]
+        measured = measure_together(tasks, sessions, run.store, aside, run.policy, inputs)
+        ways = [(each.settings, each.way, each.note, each.company) for each in sessions]
         known = flips_on(run.store, plan.base, plan.tasks, run.options.history or FOLDER)
+    return [
+        _keep(each, tasks, found, way, known, heard, aside)
+        for each, found, way in zip(trained, measured, ways, strict=True)
+    ]
+
+
+def _session(trained: Trained, shell: Shell) -> ModelSession:
+    run, plan = trained.run, trained.plan
+    bits = plan.config.quantization_bits if plan.config else None
+    models, policy = (plan.base, trained.tuned.model), run.policy
+    return ModelSession(*models, policy.evaluation, policy.trust, bits, run.store.self_tests, shell.team)
+
+
+def _keep(
+    trained: Trained,
+    tasks: tuple[OpenTask, ...],
+    measured: Measured,
+    how: tuple[Settings, Way, str, str],
+    known: Mapping[str, Flips],
+    heard: list[str],
+    shell: Shell,
+) -> RunFacts:
+    """Keep what was measured of one training, with its champion's part, in its run's folder."""
+    run, plan, tuned = trained.run, trained.plan, trained.tuned
+    evaluation, (settings, way, note, company) = run.policy.evaluation, how
     run.folder.write_measurements(measured.measurements)
     run.folder.write_record(ENVIRONMENT, describe_environment(find_device(evaluation.device)))
     made = provenance(
         run.policy,
         device=settings.device_name,
         dtype=settings.dtype,
-        scorer=way.name,
+        scorer="; ".join(filter(None, (way.name, company))),
         scorer_reason=note,
         quantization=settings.quantization,
         batch_size=evaluation.batch_size,
@@ -156,10 +204,11 @@ def _measure(run: Run, plan: Plan, tasks: tuple[OpenTask, ...], tuned: TunedMode
         flip_rates=compare_rates(known, measured.measurements),
     )
     if plan.champion is not None:
-        measured = with_champion(run, plan, tasks, measured, made, aside)
+        measured = with_champion(run, plan, tasks, measured, made, shell)
         made = replace(made, warnings=(*plan.warnings, *heard))
     cost = cost_of(tuned, measured, shell.clock() - run.started)
-    facts = RunFacts(config_ref(run, plan), cost, made, tuned.model.path, plan.base.digest, run.seed)
+    config, seeds = config_ref(run, plan), run.policy.seeds
+    facts = RunFacts(config, cost, made, tuned.model.path, plan.base.digest, run.seed, seeds)
     run.folder.write_record(RUN, facts)
     return facts
 

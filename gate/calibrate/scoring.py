@@ -54,7 +54,7 @@ def score(
             bench.add_base(work, what)
             return bench
 
-        bench = exactly(ask, session, shell)
+        bench = exactly(ask, [session], shell)
         shell.progress.done(what)
     found: dict[tuple[str, str], list[BlockResult]] = {}
     for item in work:

@@ -66,13 +66,6 @@ def _read(file: YamlFile, folder: Path, today: date, problems: list[Problem]) ->
     evaluation, trust = _evaluation(section), _trust(section)
     pull_request = read_pull_request(section, folder)
     rules, prices = apply_waivers(section, entries.rules, today), read_prices(section)
-    if (
-        deciding.decide == "proven"
-        and deciding.seeds > 1
-        and any(rule.judges and rule.slices for rule in rules)
-    ):
-        hint = "judge the recipe with `decide: full`, or leave out `slices` or `seeds`"
-        section.complain("seeds", "slices cannot be proven of several trainings", hint)
     if not problems and not any(rule.judges for rule in rules):
         hint = "add a `target`, a `general` task with `max_drop`, or a `text` corpus with `max_rise`"
         section.complain(None, "holds no rule that can fail", hint)
@@ -115,18 +108,13 @@ class _Deciding:
 
 
 def _deciding(section: Section) -> _Deciding:
-    """`decide`, and what a run does once a rule fails for certain, which only `score` can see early.
-
-    Without a word `score`; with several seeds `full`, as `score` judges one training alone.
-    """
+    """`decide`, and what a run does once a rule fails for certain, which only `score` can see early."""
     read: dict[str, Any] = {
         "decide": section.choice("decide", ("full", "score", "proven")),
         "on_fail": section.choice("on_fail", ("complete", "stop")),
         "fail_budget": section.number("fail_budget", 0.0, 1.0),
         "seeds": section.whole("seeds", 1, MOST_SEEDS),
     }
-    if read["decide"] is None and (read["seeds"] or 1) > 1:
-        read["decide"] = "full"
     found = _Deciding(**{key: value for key, value in read.items() if value is not None})
     for key in ("on_fail", "fail_budget"):
         if key in section.data and found.decide != "score":
@@ -135,9 +123,6 @@ def _deciding(section: Section) -> _Deciding:
             )
     if "fail_budget" in section.data and read["on_fail"] == "stop":
         section.complain("fail_budget", "`on_fail: stop` scores nothing after a fail", "keep one of the two")
-    if found.seeds > 1 and found.decide == "score":
-        hint = "judge a recipe with `decide: full` or `proven`"
-        section.complain("seeds", "needs all documents, and `decide: score` leaves some out", hint)
     return found
 
 

@@ -219,8 +219,3 @@ class Policy:
     champion: Champion | None = None
     path: str = ""
     digest: str = ""
-
-    @property
-    def proves_slices(self) -> bool:
-        """Whether a rule over slices passes only with a proof."""
-        return self.decide == "proven" and any(rule.judges and rule.slices for rule in self.rules)

@@ -29,8 +29,9 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class SeedSpread:
-    """A rule's own number (tuned's value for min_score, else the difference) in each training of a recipe,
-    in the seeds' order, and the standard deviation between them; `measuring` is benchmark noise alone."""
+    """A rule's own number (tuned's value for min_score, else the difference), or a slice's, in each training
+    of a recipe, in the seeds' order, and the standard deviation between them; `measuring` is benchmark noise
+    alone."""
 
     values: tuple[float, ...]
     deviation: float
@@ -62,6 +63,7 @@ class Slice:
     outcome: FindingOutcome
     pooled: int = 0  # how many parts, each too small alone, are judged together as this one
     proven: bool | None = None  # whether the population's drop is proven; None where no proof is asked for
+    seeds: SeedSpread | None = None  # of a recipe; its numbers are then means over the seeds
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,3 +180,4 @@ class RunFacts:
     tuned_path: str = ""
     base_digest: str = ""  # of the base that was planned
     seed: int | None = None  # of a training that is one of a recipe's: alone it lets nothing through
+    trainings: int = 1  # how many the recipe has that it is one of

@@ -27,6 +27,7 @@ class SliceRow:
     tuned: str
     change: str
     interval: str
+    deviation: str  # between the trainings of a recipe, or ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,11 @@ class SliceTable:
     level: str  # of each interval, so that all hold together
     failing: bool
     rows: tuple[SliceRow, ...]
+
+    @property
+    def spread(self) -> bool:
+        """Whether several trainings stand behind each slice."""
+        return any(row.deviation for row in self.rows)
 
 
 def slice_tables(rows: Iterable[Row]) -> tuple[SliceTable, ...]:
@@ -77,4 +83,5 @@ def _row(each: Slice, finding: Finding, scale: Scale) -> SliceRow:
         tuned=scale.level(each.tuned),
         change=scale.change(each.difference),
         interval=f"{scale.change(each.interval.low)} to {scale.change(each.interval.high)}",
+        deviation="" if each.seeds is None else scale.size(each.seeds.deviation),
     )

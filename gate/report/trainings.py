@@ -15,6 +15,11 @@ ONE = (
     "with seeds measures it."
 )
 
+UNSETTLED = (
+    " A seed that is undecided alone is not settled by these documents and cannot ship; `ftgate audit` "
+    "scores the rest of all."
+)
+
 
 @dataclass(frozen=True, slots=True)
 class SeedLine:
@@ -35,6 +40,12 @@ class SpreadLine:
     values: tuple[str, ...]
     deviation: str
     measuring: str  # half the width of benchmark noise alone
+
+    @property
+    def name(self) -> str:
+        """The rule; of one over slices with the worst one, whose numbers these are. Raw: it holds data."""
+        finding = self.row.finding
+        return f"{finding.rule}: {finding.slices[0].name or '(empty)'}" if finding.slices else finding.rule
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +73,10 @@ def trainings_of(result: Verdict | Failure, rows: Sequence[Row]) -> Trainings:
         f"The mean of {len(result.seeds)} trainings was judged (seeds {listed}); ± holds two noises, "
         "of the documents and between trainings."
     )
+    if any(finding.early for finding in result.findings):
+        said += " Behind ≈ all trainings are compared on the documents that settled their mean."
+        if any(one.outcome == "undecided" for one in result.seeds):
+            said += UNSETTLED
     lines = tuple(SeedLine(one) for one in result.seeds)
     return Trainings(said, lines, tuple(_spread(row) for row in rows if row.finding.seeds))
 

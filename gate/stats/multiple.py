@@ -10,6 +10,9 @@ that `decide` defines is "pass" if all rules keep, else "fail". For each rule on
   rule's KEEPS claim uses the whole of e. A single "keeps" in a report that fails has error e for itself.
 - **"The verdict is fail" needs one.** A single false BREAKS makes it. Each uses e / K (Bonferroni), or Holm's
   steps, under any dependence between rules: the chance of any false BREAKS claim is then at most e.
+- **"This one of k models passes" needs one, where any may be picked.** At most k of them truly fail, and a
+  false pass among them needs one of these to be claimed to pass. So each model's KEEPS claims use e / k. Its
+  BREAKS claims let nothing through.
 - **Both together.** The true verdict is one of the two, and only the claim of the other can be wrong: at
   most e of verdicts differ from what `decide` defines. No error is shared between the two.
 

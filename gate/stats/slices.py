@@ -21,6 +21,7 @@ from gate.stats.distributions import binomial_half_cdf, normal_quantile
 from gate.stats.estimate import Array, Bounds, DegenerateData, Moments, check_level
 from gate.stats.means import ratio_moments, stratified_t
 from gate.stats.proportions import noninferior_p, range_bounds
+from gate.stats.trainings import over_trainings
 
 QUARTERS = 4
 _REACH = 8  # standard deviations, beyond which a binomial weighs less than 1e-14
@@ -109,17 +110,23 @@ def part_proven(
     margin: float,
     error: float,
     limits: tuple[float, float] | None,
+    trainings: Sequence[float] = (),
 ) -> bool:
     """Whether the population's mean loss is proven to be at most `margin`, wrongly in at most `error`.
 
-    `limits` is what no document's loss can leave; without it nothing is proven (`range_bounds`).
+    `limits` is what no document's loss can leave; without it nothing is proven (`range_bounds`). `trainings`
+    are a recipe's own mean losses, `losses` the documents' means over them: then it is the nearer of t and
+    betting, widened by the spread between trainings.
     """
     if limits is None:
         return False
-    if clusters is None and is_flips(losses) and margin < 1:
+    if not trainings and clusters is None and is_flips(losses) and margin < 1:
         lost, won = int((losses > 0).sum()), int((losses < 0).sum())
         return noninferior_p(lost, won, losses.size, margin) <= error
     names = list(clusters) if clusters is not None else [str(at) for at in range(losses.size)]
+    if trainings:
+        found = _in_range(losses, names, error, limits)
+        return over_trainings(found, trainings, 1 - 2 * error).high <= margin
     try:
         return range_bounds(losses, names, error, limits).high <= margin
     except DegenerateData:

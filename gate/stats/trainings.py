@@ -19,7 +19,8 @@ import math
 from collections.abc import Sequence
 
 from gate.stats.distributions import t_quantile
-from gate.stats.estimate import Bounds, DegenerateData
+from gate.stats.estimate import Array, Bounds, DegenerateData
+from gate.stats.proportions import range_bounds
 
 
 def deviation(values: Sequence[float]) -> float:
@@ -38,3 +39,14 @@ def over_trainings(documents: Bounds, values: Sequence[float], level: float) -> 
     return Bounds(
         mean, mean - math.hypot(mean - documents.low, reach), mean + math.hypot(documents.high - mean, reach)
     )
+
+
+def recipe_bounds(
+    losses: Array, clusters: Sequence[str], values: Sequence[float], error: float, limits: tuple[float, float]
+) -> Bounds:
+    """A recipe's mean loss on the population, each end wrong in at most `error` of samples: `range_bounds` of
+    the documents' mean `losses`, widened by the spread of the trainings' own `values`. Raises DegenerateData
+    as that does."""
+    found = range_bounds(losses, clusters, error, limits)
+    documents = Bounds(found.estimate, min(found.low, found.estimate), max(found.high, found.estimate))
+    return over_trainings(documents, values, 1 - 2 * error)

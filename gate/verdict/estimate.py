@@ -112,6 +112,13 @@ def _bounds(estimate: float, interval: Interval | None) -> Bounds:
     return Bounds(estimate, interval.low, interval.high)
 
 
+def numbers(metrics: Sequence[MeasuredMetric]) -> tuple[float, float, float]:
+    """(base, tuned, difference) of a metric, or the means over several."""
+    rows = [_values(metric.leaves) for metric in metrics]
+    base, tuned, difference = (math.fsum(column) / len(rows) for column in zip(*rows, strict=True))
+    return base, tuned, difference
+
+
 def _values(leaves: Sequence[PairedLeaf]) -> tuple[float, float, float]:
     """(base, tuned, difference), the leaves weighted. Differences are summed and not subtracted
     afterwards, so that twenty lost of a thousand are -0.02 and not a rounding more."""

@@ -39,10 +39,12 @@ class RulePath:
     settled: bool
 
 
-def paths_of(measurements: Measurements, policy: Policy, rules: Sequence[str]) -> tuple[RulePath, ...]:
+def paths_of(
+    measurements: Measurements, policy: Policy, rules: Sequence[str], trainings: int = 1
+) -> tuple[RulePath, ...]:
     """The paths of those of `rules` that `decide: score` asked; none where it did not decide.
 
-    Raises as `judge` does.
+    `trainings` as `judge` takes it; raises as that does.
     """
     judging = [rule for rule in policy.rules if rule.judges]
     against_base = tuple(rule for rule in judging if rule.reference == "base")
@@ -51,7 +53,7 @@ def paths_of(measurements: Measurements, policy: Policy, rules: Sequence[str]) -
     subjects = find_subjects(replace(policy, rules=against_base), arrange(measurements))
     asked = (ask(subject.rule, series_of(subject)) for subject in subjects)
     questions = [question for question in asked if question is not None]
-    standing = begin(questions, len(judging), policy.confidence)
+    standing = begin(questions, len(judging), policy.confidence, trainings)
     seen: dict[str, list[RuleState]] = {question.rule: [] for question in questions if question.rule in rules}
     for drawn in rounds_of(subjects):
         before, standing = standing, advance(standing, drawn)
@@ -72,7 +74,7 @@ def _path(rule: str, states: Sequence[RuleState], standing: Standing) -> RulePat
 
 
 def _look(state: RuleState, standing: Standing) -> Look:
-    found = band(state.evidence, standing.error, standing.error / standing.judging)
+    found = band(state.evidence, standing.keep_error, standing.break_error)
     low, high = found.low, found.high
     if state.claim is not None:
         low, high = min(state.claim.low, found.estimate), max(state.claim.high, found.estimate)

@@ -43,9 +43,9 @@ class Settlement:
         return (low, high) if self.sign > 0 else (-high, -low)
 
 
-def settle(subjects: Sequence[Subject], policy: Policy) -> dict[str, Settlement]:
-    """By rule id, for the rules of which documents were left out. Raises ConfigErrors where such a rule needs
-    all documents under `policy`."""
+def settle(subjects: Sequence[Subject], policy: Policy, trainings: int = 1) -> dict[str, Settlement]:
+    """By rule id, for the rules of which documents were left out; `trainings` as `judge` takes it. Raises
+    ConfigErrors where such a rule needs all documents under `policy`."""
     partial = [subject for subject in subjects if not subject.complete]
     if not partial:
         return {}
@@ -59,7 +59,7 @@ def settle(subjects: Sequence[Subject], policy: Policy) -> dict[str, Settlement]
     questions = [asked[subject.rule.id] for subject in subjects if subject.rule.judges]
     judged = [question for question in questions if question is not None]
     judging = sum(subject.rule.judges for subject in subjects)
-    found = _settled(_play(begin(judged, judging, policy.confidence), rounds))
+    found = _settled(_play(begin(judged, judging, policy.confidence, trainings), rounds))
     for subject in partial:
         question = asked[subject.rule.id]
         if question is not None and question.rule not in found:  # waived: shown, and not judged
@@ -81,7 +81,9 @@ def order_digest(measurements: Measurements) -> str:
 
 
 def require_settled(findings: Sequence[Finding], policy: Policy) -> None:
-    """Raise ConfigErrors where a rule is not settled although none fails: more documents must be scored."""
+    """Raise ConfigErrors where `score` left a rule unsettled although none fails: more must be scored."""
+    if policy.decide != "score" or any(finding.outcome == "fail" for finding in findings):
+        return
     open_ = [finding for finding in findings if finding.early and finding.outcome == "undecided"]
     if open_:
         raise ConfigErrors(

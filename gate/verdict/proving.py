@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gate.stats import Array, Bounds, DegenerateData
+from gate.stats import Array, DegenerateData
 from gate.stats.proportions import noninferior_p, range_bounds
-from gate.stats.trainings import over_trainings
+from gate.stats.trainings import recipe_bounds
 from gate.verdict.arrange import MeasuredMetric, PairedLeaf, Subject
 
 
@@ -57,11 +57,9 @@ def prove_recipe(subject: Subject, differences: Sequence[float], error: float) -
         return refused
     values, clusters, most = _weighted(metrics)
     try:
-        over = range_bounds(values, clusters, error, (-most, most))
+        high = recipe_bounds(values, clusters, differences, error, (-most, most)).high
     except DegenerateData as degenerate:
         return Proof(False, f"not proven: {degenerate}")
-    documents = Bounds(over.estimate, min(over.low, over.estimate), max(over.high, over.estimate))
-    high = over_trainings(documents, differences, 1 - 2 * error).high
     count = len(set(clusters))
     said = f"the drop is below {high:.4g} with an error of {error:.2g}, over {count:,} clusters"
     return Proof(high <= margin, f"{said} and {len(differences)} trainings")

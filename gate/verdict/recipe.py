@@ -1,7 +1,9 @@
 """Several trainings of one config: the recipe's verdict, about the mean over its seeds. Pure.
 
 Every rule's number is the mean over the seeds of the number that each training has for itself: documents are
-paired over all of them, so it is also the number of the documents' mean values.
+paired over all of them, so it is also the number of the documents' mean values. Under `decide: score` these
+means are the fixed numbers that are drawn: with k trainings multiples of 1 / k, of which the test assumes
+no more than of ones and zeros.
 """
 
 from __future__ import annotations
@@ -9,37 +11,41 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
-from gate.errors import MeasurementError, UsageError
+from gate.errors import MeasurementError
 from gate.records import (
     ConfigRef,
     Cost,
     Finding,
     Flip,
-    Interval,
     Measurement,
     Measurements,
     ModelRef,
     Policy,
     Provenance,
-    Rule,
     SeedRun,
-    SeedSpread,
 )
-from gate.stats import Bounds
-from gate.stats.trainings import deviation, over_trainings
-from gate.verdict.arrange import FRACTIONS
-from gate.verdict.findings import arrange, judge, noise_note
-from gate.verdict.proving import Proof, prove_recipe
+from gate.stats import Array
+from gate.verdict.findings import compared, finding_of, subjects_of, verdict_of
+from gate.verdict.playing import require_settled, settle
 from gate.verdict.result import Verdict
-from gate.verdict.subjects import find_subjects
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """One training of a recipe, with its own verdict in `run`, and what was measured of it."""
+
+    run: SeedRun
+    measured: Measurements
+    champion: Measurements | None = None  # its pairs with the champion
 
 
 def judge_recipe(
-    trained: Sequence[tuple[SeedRun, Verdict]],
+    trained: Sequence[Training],
     mean: Measurements,
     policy: Policy,
     config: ConfigRef | None,
@@ -52,26 +58,20 @@ def judge_recipe(
     """The verdict about the mean over the trainings, each of which was judged by the same policy before.
 
     `mean` is `mean_measurements` of theirs, `champion` that of their pairs with the champion.
-    Raises as `judge` does, and UsageError where slices must be proven: their drops move between
-    trainings, and a slice's proof knows the documents alone.
+    Raises as `judge` does.
     """
-    if policy.proves_slices:
-        raise UsageError(
-            "slices cannot be proven of several trainings: their spread is in no slice's proof",
-            hint="judge the recipe with `decide: full`, or leave the slices out",
-        )
-    runs = tuple(run for run, _ in trained)
-    same = _same_models(runs)
-    provenance = replace(provenance, warnings=(*provenance.warnings, *same))
-    verdict = judge(mean, policy, config, cost, provenance, expected_base=expected_base, champion=champion)
-    own = [{finding.rule: finding for finding in seed.findings} for _, seed in trained]
-    proofs = _proofs(mean, policy, own, champion) if policy.decide == "proven" else {}
-    rules = {rule.id: rule for rule in policy.rules}
+    runs = tuple(each.run for each in trained)
+    subjects = subjects_of(mean, policy, provenance, expected_base, champion)
+    settled = settle(subjects, policy)
+    own = zip(*(compared(each.measured, policy, each.champion) for each in trained), strict=True)
     findings = tuple(
-        _of_recipe(finding, rules.get(finding.rule), [each[finding.rule] for each in own], policy, proofs)
-        for finding in verdict.findings
+        finding_of(subject, policy, settled.get(subject.rule.id), each)
+        for subject, each in zip(subjects, own, strict=True)
     )
-    return replace(verdict, findings=findings, seeds=runs)
+    require_settled(findings, policy)
+    said = (*_same_models(runs), *_none_ships(runs, findings))
+    provenance = replace(provenance, warnings=(*provenance.warnings, *said))
+    return verdict_of(findings, mean, policy, config, cost, provenance, champion, runs)
 
 
 def _same_models(runs: Sequence[SeedRun]) -> tuple[str, ...]:
@@ -83,62 +83,13 @@ def _same_models(runs: Sequence[SeedRun]) -> tuple[str, ...]:
     )
 
 
-def _number(finding: Finding) -> float:
-    return finding.tuned if finding.bound == "min_score" else finding.difference
-
-
-def _of_recipe(
-    finding: Finding, rule: Rule | None, own: Sequence[Finding], policy: Policy, proofs: dict[str, Proof]
-) -> Finding:
-    """The finding with the spread between seeds, which widens its interval about the population."""
-    values, estimate = tuple(_number(each) for each in own), _number(finding)
-    size = max(1e-3, *map(abs, values))
-    if rule is None or rule.slices or abs(math.fsum(values) / len(values) - estimate) > 1e-9 * size:
-        return (
-            finding  # no mean over the seeds' numbers, such as the worst part of a task: see the seeds' own
-        )
-    measuring = finding.interval
-    interval = _widened(measuring, estimate, values, bounded=finding.unit in FRACTIONS, of=finding.bound)
-    spread = SeedSpread(values, deviation(values), measuring)
-    said = finding.note.split("; ")
-    kept = [part for part in said if part and "within noise" not in part and part != "no difference"]
-    noise = noise_note(rule, interval, finding.difference, finding.higher_is_better)
-    changed = replace(finding, interval=interval, seeds=spread)
-    proof = proofs.get(finding.rule)
-    if proof is not None:
-        kept = [part for part in kept if "exact p = " not in part and "proven" not in part]
-        kept = [part for part in kept if not part.startswith("the drop is below")] + [proof.note]
-        outcome = finding.outcome if finding.outcome == "fail" else "pass" if proof.proven else "undecided"
-        changed = replace(changed, outcome=outcome, proven=proof.proven)
-    return replace(changed, note="; ".join(filter(None, (noise, *kept))))
-
-
-def _widened(
-    measuring: Interval, estimate: float, values: Sequence[float], *, bounded: bool, of: str
-) -> Interval:
-    found = over_trainings(Bounds(estimate, measuring.low, measuring.high), values, measuring.level)
-    low, high = found.low, found.high
-    if bounded:
-        low, high = max(low, 0.0 if of == "min_score" else -1.0), min(high, 1.0)
-    method = f"{measuring.method}; with {len(values)} trainings by MOVER"
-    return Interval(low, high, measuring.level, measuring.about, method)
-
-
-def _proofs(
-    mean: Measurements,
-    policy: Policy,
-    own: Sequence[dict[str, Finding]],
-    champion: Measurements | None,
-) -> dict[str, Proof]:
-    """Of each rule that must be proven, over documents and trainings."""
-    found: dict[str, Proof] = {}
-    pairs = None if champion is None else arrange(champion)
-    for subject in find_subjects(policy, arrange(mean), pairs):
-        rule = subject.rule
-        if rule.bound == "max_drop" and rule.judges and not rule.slices:
-            changes = [each[rule.id].difference for each in own]
-            found[rule.id] = prove_recipe(subject, changes, 1 - policy.confidence)
-    return found
+def _none_ships(runs: Sequence[SeedRun], findings: Sequence[Finding]) -> tuple[str, ...]:
+    passes = all(finding.outcome in ("pass", "reported") for finding in findings)
+    if not passes or any(run.outcome == "pass" for run in runs):
+        return ()
+    return (
+        "the mean holds and no training does alone, so no model of this recipe can ship: see each seed's own",
+    )
 
 
 # ── The mean over trainings ──────────────────────────────────────────────────────────────────────
@@ -147,9 +98,11 @@ def _proofs(
 def mean_measurements(measured: Sequence[Measurements], name: str) -> Measurements:
     """The recipe's: per document the base's value and the mean of the tuned models'.
 
-    Raises MeasurementError where the trainings were not measured on the same documents, or where documents
-    were left out: a mean over what was drawn of one seed and not of another is of nothing.
+    Rounds for which one training went on alone, to settle its own rules, are left out. Raises
+    MeasurementError where the trainings were else not measured on the same documents: a mean over what was
+    drawn of one and not of another is of nothing.
     """
+    measured = _shared(measured)
     first = measured[0]
     if any(each.tasks != first.tasks or each.base.digest != first.base.digest for each in measured):
         raise MeasurementError("the trainings of this recipe were not measured on the same tasks and base")
@@ -161,6 +114,34 @@ def mean_measurements(measured: Sequence[Measurements], name: str) -> Measuremen
         measurements=tuple(_mean(column) for column in columns),
         flips=_flips(measured),
     )
+
+
+def _shared(measured: Sequence[Measurements]) -> list[Measurements]:
+    """Each until the last round that all of them had."""
+    last = min(
+        max((at for one in each.measurements for at in one.rounds or ()), default=0) for each in measured
+    )
+    return [_until(each, last) for each in measured]
+
+
+def _until(measured: Measurements, last: int) -> Measurements:
+    """What had been drawn by the end of round `last`."""
+    kept = tuple(_leaf_until(one, last) for one in measured.measurements)
+    numbers = {(one.task, one.leaf): frozenset(one.numbers) for one in kept}
+    flips = (flip for flip in measured.flips if flip.number in numbers[flip.task, flip.leaf])
+    return replace(measured, measurements=kept, flips=tuple(flips))
+
+
+def _leaf_until(one: Measurement, last: int) -> Measurement:
+    if one.rounds is None or max(one.rounds) <= last:
+        return one
+    at = [place for place, number in enumerate(one.rounds) if number <= last]
+    columns = ("numbers", "hashes", "base", "tuned", "weights", "rounds", "clusters", "parts")
+    whole: dict[str, Any] = {name: getattr(one, name) for name in columns}
+    drawn: dict[str, Any] = {
+        name: values and tuple(values[place] for place in at) for name, values in whole.items()
+    }
+    return replace(one, **drawn)
 
 
 def recipe_model(models: Sequence[ModelRef], name: str) -> ModelRef:
@@ -176,15 +157,18 @@ def _mean(column: Sequence[Measurement]) -> Measurement:
         if plain != first:
             where = f"{first.task}, {first.leaf}, {first.metric}"
             raise MeasurementError(f"{where}: the trainings were not measured on the same documents alike")
-        if other.rounds is not None:
-            raise MeasurementError(f"{first.task}: a recipe is judged on all documents, not on those drawn")
-    tuned = np.mean([each.tuned for each in column], axis=0)
+    tuned = mean_values([np.array(each.tuned) for each in column])
     return replace(
         first,
         tuned=tuple(tuned.tolist()),
         corpus=_mean_pair([each.corpus for each in column]),
         replicates=_mean_replicates(column),
     )
+
+
+def mean_values(trainings: Sequence[Array]) -> Array:
+    """Document by document, the mean of the trainings' values."""
+    return np.asarray(np.mean(trainings, axis=0))
 
 
 def _mean_pair(pairs: Sequence[tuple[float, float] | None]) -> tuple[float, float] | None:

@@ -80,7 +80,8 @@ class Verdict:
             _check_finding(finding)
             if finding.reference != "base" and self.champion is None:
                 raise _broken(finding, "is held against a champion, and there is none")
-            if finding.seeds is not None and len(finding.seeds.values) != len(self.seeds):
+            spreads = (finding.seeds, *(each.seeds for each in finding.slices))
+            if any(each is not None and len(each.values) != len(self.seeds) for each in spreads):
                 raise _broken(finding, "has another number of trainings than its verdict")
         if not any(finding.outcome != "reported" for finding in self.findings):
             raise MeasurementError("a verdict needs at least one finding that judges something")

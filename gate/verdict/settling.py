@@ -121,12 +121,24 @@ class RuleState:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """All rules after some rounds. `judging` is the number of rules that can fail, asked here or not."""
+    """All rules after some rounds. `judging` is the number of rules that can fail, asked here or not, and
+    `choices` that of the models among which somebody may pick one that keeps its rules."""
 
     rules: tuple[RuleState, ...]
     judging: int
     error: float
+    choices: int = 1
     rounds: int = 0
+
+    @property
+    def keep_error(self) -> float:
+        """Of one rule's claim to keep: a false pass needs it, and any of the choices may be the false one."""
+        return self.error / self.choices
+
+    @property
+    def break_error(self) -> float:
+        """Of one rule's claim to break, before Holm's steps: any of the rules may be the false one."""
+        return self.error / self.judging
 
     @property
     def open(self) -> tuple[Question, ...]:
@@ -139,10 +151,10 @@ class Standing:
         return any(state.claim is not None and state.claim.says == "breaks" for state in self.rules)
 
 
-def begin(questions: Iterable[Question], judging: int, confidence: float) -> Standing:
+def begin(questions: Iterable[Question], judging: int, confidence: float, choices: int = 1) -> Standing:
     """Nothing drawn yet."""
     states = tuple(RuleState(question, start(question.strata)) for question in questions)
-    return Standing(states, max(judging, len(states)), 1 - confidence)
+    return Standing(states, max(judging, len(states)), 1 - confidence, choices)
 
 
 def advance(standing: Standing, drawn: Drawn) -> Standing:
@@ -162,8 +174,7 @@ def advance(standing: Standing, drawn: Drawn) -> Standing:
 def bounds_now(state: RuleState, standing: Standing) -> Claim:
     """Where an open rule's mean harm lies after the last round, in a claim's form; what it says is where
     its mean so far lies, and claims nothing."""
-    keep, break_ = standing.error, standing.error / standing.judging
-    return _bounds(state, "keeps", standing.rounds - 1, keep, break_)
+    return _bounds(state, "keeps", standing.rounds - 1, standing.keep_error, standing.break_error)
 
 
 def _observe(state: RuleState, drawn: Drawn) -> RuleState:
@@ -202,7 +213,7 @@ def _break_levels(states: Sequence[RuleState], standing: Standing) -> list[float
 
 def _claim(state: RuleState, level: float, standing: Standing) -> Claim | None:
     evidence, limit = state.evidence, state.question.limit
-    keep, bonferroni = standing.error, standing.error / standing.judging
+    keep, bonferroni = standing.keep_error, standing.break_error
     if evidence.complete:
         says = decide(evidence, limit, keep_error=keep, break_error=bonferroni)
         mean = remaining(evidence, keep).estimate

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gate.errors import MeasurementError, UsageError
-from gate.records import Finding, Interval, Policy, Rule, Slice
-from gate.stats import Array
+from gate.records import Finding, Interval, Policy, Rule, SeedSpread, Slice
+from gate.stats import Array, Bounds
 from gate.stats.slices import QUARTERS, part_bounds, part_proven, quarters
+from gate.stats.trainings import deviation, over_trainings
 from gate.verdict.arrange import MeasuredMetric, PairedLeaf, Subject
 from gate.verdict.slice_outcome import (
     LEAST_SLICES,
@@ -46,11 +48,12 @@ def require_parts(rule: Rule, metric: MeasuredMetric, sliced_by: str) -> None:
         )
 
 
-def sliced_finding(subject: Subject, policy: Policy) -> Finding:
-    """The finding of a rule over slices; its own numbers are those of the worst one."""
+def sliced_finding(subject: Subject, policy: Policy, trainings: Sequence[Subject] = ()) -> Finding:
+    """The finding of a rule over slices; its own numbers are those of the worst one. Of a recipe `subject` is
+    the mean over `trainings`, whose spread widens every slice's interval."""
     rule, metric = subject.rule, subject.metrics[0]
     assert rule.slices is not None
-    slices = _slices(subject, policy)
+    slices = _slices(subject, policy, trainings)
     worst, proofs = slices[0], [each.proven for each in slices if each.proven is not None]
     return Finding(
         rule=rule.id,
@@ -78,12 +81,13 @@ def sliced_finding(subject: Subject, policy: Policy) -> Finding:
         waiver=rule.waiver,
         documents_planned=worst.documents,
         proven=all(proofs) if proofs else None,
+        seeds=worst.seeds,
         sliced_by=rule.slices.by,
         slices=slices,
     )
 
 
-def _slices(subject: Subject, policy: Policy) -> tuple[Slice, ...]:
+def _slices(subject: Subject, policy: Policy, trainings: Sequence[Subject]) -> tuple[Slice, ...]:
     """Every slice, the worst first."""
     rule, metric = subject.rule, subject.metrics[0]
     assert rule.slices is not None
@@ -94,8 +98,11 @@ def _slices(subject: Subject, policy: Policy) -> tuple[Slice, ...]:
     # A rule that a waiver skips cannot block, so it takes no share of the error.
     sharing = max(1, sum(each.judges and each.slices is not None for each in policy.rules))
     judged = _Judged(rule, metric, policy, (1 - policy.confidence) / sharing / len(groups))
-    documents = _documents(metric)
-    slices = [judged.slice(group, documents.some(of == at)) for at, group in enumerate(groups)]
+    documents, own = _documents(metric), [_documents(each.metrics[0]) for each in trainings]
+    slices = [
+        judged.slice(group, documents.some(of == at), [each.some(of == at) for each in own])
+        for at, group in enumerate(groups)
+    ]
     if len(slices) < LEAST_SLICES:
         slices = [replace(each, outcome="undecided") for each in slices]
     better = metric.higher_is_better
@@ -111,6 +118,14 @@ class _Documents:
     base: Array
     tuned: Array
     clusters: NDArray[np.str_] | None
+
+    @property
+    def changes(self) -> Array:
+        return self.tuned - self.base
+
+    @property
+    def mean_change(self) -> float:
+        return math.fsum(self.changes.tolist()) / self.base.size
 
     def some(self, chosen: NDArray[np.bool_]) -> _Documents:
         return _Documents(
@@ -129,33 +144,58 @@ class _Judged:
     policy: Policy
     error: float
 
-    def slice(self, group: tuple[str, ...], documents: _Documents) -> Slice:
+    def slice(self, group: tuple[str, ...], documents: _Documents, trainings: Sequence[_Documents]) -> Slice:
         margin, better = self.rule.margin, self.metric.higher_is_better
         assert margin is not None
-        changes = documents.tuned - documents.base
-        losses, count = -changes if better else changes, changes.size
+        count, difference = documents.base.size, documents.mean_change
+        losses = -documents.changes if better else documents.changes
         clusters = None if documents.clusters is None else documents.clusters.tolist()
-        limits = (-1.0, 1.0) if self.metric.is_fraction else None
-        bounds, method = part_bounds(losses, clusters, self.error, limits)
-        ends = (-bounds.high, -bounds.low) if better else (bounds.low, bounds.high)
+        bounds, method = part_bounds(losses, clusters, self.error, self._limits)
+        own = [-each.mean_change if better else each.mean_change for each in trainings]
+        interval, seeds = self._intervals(bounds, method, own)
         proven = None
         if self.policy.decide == "proven" and self.rule.judges:
             # A pass needs the proof of all slices, so none is corrected (intersection-union).
-            proven = part_proven(losses, clusters, margin, 1 - self.policy.confidence, limits)
+            proven = part_proven(losses, clusters, margin, 1 - self.policy.confidence, self._limits, own)
         found = Slice(
             name=group[0] if len(group) == 1 else "other",
             documents=count,
             base=math.fsum(documents.base.tolist()) / count,
             tuned=math.fsum(documents.tuned.tolist()) / count,
-            difference=math.fsum(changes.tolist()) / count,
-            interval=Interval(*ends, 1 - 2 * self.error, "population", method, simultaneous=True),
+            difference=difference,
+            interval=interval,
             fell=int((losses > 0).sum()),
             rose=int((losses < 0).sum()),
             outcome="pass",
             pooled=0 if len(group) == 1 else len(group),
             proven=proven,
+            seeds=seeds,
         )
         return replace(found, outcome=slice_outcome(found, margin, higher_is_better=better))
+
+    @property
+    def _limits(self) -> tuple[float, float] | None:
+        return (-1.0, 1.0) if self.metric.is_fraction else None
+
+    def _intervals(
+        self, losses: Bounds, method: str, trainings: Sequence[float]
+    ) -> tuple[Interval, SeedSpread | None]:
+        """Of the difference, from the bounds of the loss; of a recipe with its trainings' own losses."""
+        measuring = self._interval(losses, method)
+        if not trainings:
+            return measuring, None
+        wider = over_trainings(losses, trainings, 1 - 2 * self.error)
+        values = tuple(0.0 - each if self.metric.higher_is_better else each for each in trainings)
+        method = f"{method}; with {len(values)} trainings by MOVER"
+        return self._interval(wider, method), SeedSpread(values, deviation(values), measuring)
+
+    def _interval(self, losses: Bounds, method: str) -> Interval:
+        """Of the difference, from the bounds of the loss."""
+        low, high = losses.low, losses.high
+        if self._limits is not None:
+            low, high = max(low, self._limits[0]), min(high, self._limits[1])
+        ends = (-high, -low) if self.metric.higher_is_better else (low, high)
+        return Interval(*ends, 1 - 2 * self.error, "population", method, simultaneous=True)
 
 
 def _documents(metric: MeasuredMetric) -> _Documents:

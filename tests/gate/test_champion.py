@@ -9,6 +9,8 @@ from pathlib import Path
 
 import jsonschema
 import pytest
+import small_runs
+from small_runs import BASE, WHERE
 
 from gate.champion import TrustedFirst, find_champion, settings_differ
 from gate.ci.record import read_result
@@ -22,11 +24,9 @@ from gate.records import (
     Champion,
     Cost,
     Leaf,
-    Measurement,
     Measurements,
     ModelRef,
     Policy,
-    Provenance,
     Rule,
     TaskInfo,
     TaskSpec,
@@ -43,8 +43,6 @@ from gate.verdict.champion import champion_tasks, pair_with_champion
 from gate.verdict.settling import Series, ask
 
 N = 1_000
-BASE = ModelRef("base", "/base", "sha256:b")
-WHERE = Provenance("0.1.0", "2026-11-24T00:00:00Z", "", "", "cpu", "float32", "hf", "none", 16, "", {})
 
 
 def answers(right: int) -> tuple[float, ...]:
@@ -54,24 +52,9 @@ def answers(right: int) -> tuple[float, ...]:
 
 def run_of(name: str, right: int, *, task: str = "general/x", base: int = 800) -> Measurements:
     """A model's run: so many documents right, against a base with 800 of 1,000."""
-    hashes = tuple(f"{task}-{number}" for number in range(N))
-    measured = Measurement(
-        task,
-        "x",
-        "benchmarks",
-        "acc",
-        "none",
-        "accuracy",
-        True,
-        "mean",
-        tuple(range(N)),
-        hashes,
-        answers(base),
-        answers(right),
-        N,
-    )
-    info = TaskInfo(task, "benchmarks", "acc", "none", "accuracy", True, (Leaf("x", N, N),), 0, digest="d")
-    return Measurements(BASE, ModelRef(name, "/m", f"sha256:{name}"), (info,), (measured,))
+    leaf = small_runs.leaf_of(answers(base), answers(right), task=task, leaf="x")
+    tuned = ModelRef(name, "/m", f"sha256:{name}")
+    return small_runs.run_of(leaf, tuned=tuned, num_fewshot=0, digest="d")
 
 
 def policy_of(*rules: Rule, **changes: object) -> Policy:

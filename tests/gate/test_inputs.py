@@ -128,6 +128,7 @@ def test_the_order_belongs_to_what_is_judged(tmp_path: Path) -> None:
     assert order_inputs(plan_of(config, replace(HERE, path="/there", name="b")), MADE) == own
     assert order_inputs(plan_of(config, policy=Policy((), (), confidence=0.9, decide="score")), MADE) == own
     assert order_inputs(plan_of(config), replace(MADE, digest="sha256:u")) == own
+    assert order_inputs(plan_of(config, policy=Policy((), (), seeds=3)), MADE) == own  # one order for all
     moved.write_text("{}\n{}\n")
     assert order_inputs(plan_of(config, policy=Policy((), (), decide="full")), MADE) == ""  # all are scored
     others = [

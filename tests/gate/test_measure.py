@@ -16,12 +16,13 @@ import pytest
 
 from checks import DocumentValues, PreparedTask
 from gate.errors import MeasurementError, NotLikeForLike, OutOfMemory
-from gate.measure import Measured, measure
+from gate.measure import Measured, measure, measure_together
 from gate.progress import SilentProgress
 from gate.records import (
     Document,
     Leaf,
     Measurement,
+    Measurements,
     ModelRef,
     Policy,
     Request,
@@ -35,6 +36,10 @@ from gate.scoring import settings as scoring_settings
 from gate.scoring.settings import Settings
 from gate.shell import Shell
 from gate.store import Store
+from gate.verdict import mean_measurements, order_digest
+from gate.verdict.findings import arrange
+from gate.verdict.playing import settle
+from gate.verdict.subjects import find_subjects
 
 BATCH = 8
 DOCUMENTS = 100  # four blocks: 32, 32, 32 and 4
@@ -607,3 +612,124 @@ def test_a_value_that_is_not_there_is_an_error(drawn: Store) -> None:
     odd = replace(task, info=info)
     with pytest.raises(MeasurementError, match="has no finite another,none"):
         measure((odd,), FakeSession(), drawn, shell, SCORE, "")
+
+
+# ── Several trainings of a recipe ────────────────────────────────────────────────────────────────
+
+
+@dataclass
+class Training(FakeSession):
+    """One training of a recipe; `present` has those whose models are in memory."""
+
+    seed: int = 42
+    present: list[int] = field(default_factory=list)
+
+    def __enter__(self) -> Training:
+        assert self.present == []
+        self.present.append(self.seed)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.present.remove(self.seed)
+
+    def scorer(self, side: str, way: Way | None = None) -> FakeScorer:
+        assert self.present == [self.seed]
+        named = side if side == "base" else f"tuned {self.seed}"
+        return FakeScorer(self, named, way or self.way)
+
+
+def recipe(**changes: Any) -> list[Training]:
+    present: list[int] = []
+    models = [(42, "sha256:" + "d" * 64), (43, "sha256:" + "e" * 64)]
+    return [
+        Training(tuned=replace(TUNED, digest=digest), seed=seed, present=present, **changes)
+        for seed, digest in models
+    ]
+
+
+def draw_together(sessions: Sequence[Any], store: Store, policy: Policy = SCORE) -> list[Measured]:
+    shell = Shell({}, print, print, SilentProgress(), clock=lambda: 0.0)
+    return measure_together((many(),), sessions, store, shell, policy, "inputs")
+
+
+def test_trainings_answer_the_same_documents_in_the_same_rounds(tmp_path: Path) -> None:
+    """One in memory at a time, the base scored once for all, in the order that one training would have. The
+    first goes on alone until it is settled as one of two; `judge` comes to the same from what was stored."""
+    sessions = recipe()
+    store = salted(tmp_path / "drawn")
+    asked = replace(SCORE, seeds=2, rules=(replace(SCORE.rules[0], margin=0.07),))
+    one, two = (found.measurements for found in draw_together(sessions, store, asked))
+    first, second = one.measurements[0], two.measurements[0]
+    last = max(second.rounds or ())
+    drawn = [number for number, at in zip(first.numbers, first.rounds or (), strict=True) if at <= last]
+    assert drawn == list(second.numbers)
+    assert len(drawn) < len(first.numbers) < MANY
+    bases = [texts for session in sessions for side, _, texts in session.asked if side == "base"]
+    assert len(bases) == len(set(bases))
+    assert sessions[0].present == []  # and no model is left behind
+    alone = only(draw(FakeSession(), salted(tmp_path / "alone")))
+    start = [number for number, at in zip(alone.numbers, alone.rounds or (), strict=True) if at == 0]
+    assert start == [
+        number for number, at in zip(second.numbers, second.rounds or (), strict=True) if at == 0
+    ]
+    mean = mean_measurements([one, two], "sft.yaml")
+    assert order_digest(mean) == order_digest(two)
+    assert settled_after(mean, asked, 1) == last
+    assert settled_after(one, asked, 1) < settled_after(one, asked, 2) == max(first.rounds or ())
+
+
+def first_round(found: Measurement) -> list[int]:
+    return [number for number, at in zip(found.numbers, found.rounds or (), strict=True) if at == 0]
+
+
+def settled_after(found: Measurements, policy: Policy, trainings: int) -> int:
+    """The round that settled the only rule, played again."""
+    subjects = find_subjects(policy, arrange(found))
+    (settlement,) = settle(subjects, policy, trainings).values()
+    assert settlement.certain
+    return settlement.claim.round
+
+
+def test_a_round_begins_with_the_model_that_is_in_memory(drawn: Store) -> None:
+    """Two models change places once a round, and not twice; the first comes back to go on alone."""
+    sessions, places = recipe(), list[int]()
+
+    def noted(seed: int) -> Callable[[str, int, list[str]], bool]:
+        def fits(side: str, size: int, texts: list[str]) -> bool:
+            if side != "base":
+                places.append(seed)
+            return True
+
+        return fits
+
+    for session in sessions:
+        session.fits = noted(session.seed)
+    found = only(draw_together(sessions, drawn, replace(SCORE, seeds=2))[1])
+    changes, rounds = (
+        sum(one != other for one, other in itertools.pairwise(places)),
+        max(found.rounds or ()) + 1,
+    )
+    assert changes == rounds + rounds % 2
+    assert rounds > 2
+
+
+def test_where_one_training_falls_back_all_do(drawn: Store) -> None:
+    """Their values go into one mean, so one scorer gives them."""
+    sessions = recipe(way=Way("tree", BATCH, pack=64))
+    sessions[1].inexact = {"tuned 43": "its mask is another"}
+    measured = draw_together(sessions, drawn, replace(SCORE, decide="full", seeds=2))
+    assert [session.way for session in sessions] == [HF, HF]
+    assert only(measured[0]).base == only(measured[1]).base
+
+
+class _TrainingReadsOtherwise(_ReadsOtherwise, Training):
+    pass
+
+
+def test_every_training_must_read_the_texts_alike(drawn: Store) -> None:
+    """Prompts of all of them are compared before the first request is answered."""
+    first, second = recipe()
+    odd = _TrainingReadsOtherwise(tuned=second.tuned, seed=43, present=first.present)
+    with pytest.raises(NotLikeForLike):
+        draw_together([first, odd], drawn, replace(SCORE, seeds=2))
+    assert first.asked == []

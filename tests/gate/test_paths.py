@@ -7,17 +7,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from small_runs import WHERE, leaf_of, run_of
 
 from gate.records import (
     Cost,
-    Leaf,
     Measurement,
     Measurements,
-    ModelRef,
     Policy,
-    Provenance,
     Rule,
-    TaskInfo,
     TaskSpec,
 )
 from gate.report import render
@@ -26,31 +23,23 @@ from gate.stats.sequential import Block, Evidence, Stratum, observe, start
 from gate.verdict import Verdict, judge, order_digest
 from gate.verdict.paths import MOST_LOOKS, RulePath, paths_of
 
-BASE, TUNED = ModelRef("base", "", "sha256:b"), ModelRef("tuned", "", "sha256:t")
-WHERE = Provenance("0.1.0", "2026-11-24T00:00:00Z", "", "", "cpu", "float32", "hf", "none", 16, "", {})
 PLANNED = 4000
 
 
-def drawn(task: str, scored: int, lost: float, won: float) -> tuple[TaskInfo, Measurement]:
+def drawn(task: str, scored: int, lost: float, won: float) -> Measurement:
     """A task of 4,000 documents of which `scored` were drawn, 32 a round."""
     rng = np.random.default_rng([scored, len(task)])
     chance = rng.random(scored)
     base, tuned = np.full(scored, 1.0), np.full(scored, 1.0)
     tuned[chance < lost], base[chance > 1 - won] = 0.0, 0.0
-    info = TaskInfo(task, "benchmarks", "acc", "none", "accuracy", True, (Leaf("a", PLANNED, PLANNED),))
-    one = Measurement(
-        task, "a", "benchmarks", "acc", "none", "accuracy", True, "mean", tuple(range(scored)),
-        tuple(f"h{k}" for k in range(scored)), tuple(base.tolist()), tuple(tuned.tolist()), PLANNED,
-        rounds=tuple(k // 32 for k in range(scored)),
-    )  # fmt: skip
-    return info, one
+    rounds = tuple(k // 32 for k in range(scored))
+    return leaf_of(base.tolist(), tuned.tolist(), task=task, documents_total=PLANNED, rounds=rounds)
 
 
 @pytest.fixture(scope="module")
 def judged() -> tuple[Measurements, Policy, Verdict]:
     """One rule that holds, settled early; one that breaks."""
-    tasks = [drawn("general/kept", 1600, 0.03, 0.03), drawn("general/lost", 1600, 0.12, 0.02)]
-    found = Measurements(BASE, TUNED, tuple(info for info, _ in tasks), tuple(one for _, one in tasks))
+    found = run_of(drawn("general/kept", 1600, 0.03, 0.03), drawn("general/lost", 1600, 0.12, 0.02))
     rules = (Rule("general", "kept", "max_drop", 0.03), Rule("general", "lost", "max_drop", 0.03))
     specs = (TaskSpec("general", "kept"), TaskSpec("general", "lost"))
     policy = Policy(rules, specs, decide="score", path="thresholds.yaml")

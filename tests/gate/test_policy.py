@@ -110,11 +110,10 @@ def test_defaults(folder: Path) -> None:
 
 
 def test_the_default_refuses_nothing(folder: Path) -> None:
-    """What a policy asks for beside it is valid without a word about `decide`: `score` where that can be."""
+    """What a policy asks for beside it is valid without a word about `decide`, which is then `score`."""
     assert load_policy(write(folder, LEAST + "on_fail: stop\n")).on_fail == "stop"
     assert load_policy(write(folder, LEAST + "fail_budget: 0.1\n")).decide == "score"
-    assert load_policy(write(folder, LEAST + "seeds: 3\n")).decide == "full"
-    assert load_policy(write(folder, LEAST + "seeds: 1\n")).decide == "score"
+    assert load_policy(write(folder, LEAST + "seeds: 3\n")).decide == "score"
 
 
 def test_average_alone_is_a_rule(folder: Path) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
+import numpy as np
 import pytest
+from small_runs import WHERE, drawn, leaf_of, run_of
 
 from gate.ci.finished import Target, publish_run
 from gate.ci.record import read_result
@@ -16,26 +19,13 @@ from gate.github.token import Token
 from gate.judging import conclude_recipe, judge_run, promote_run, render_run, verify_model
 from gate.progress import SilentProgress
 from gate.recording import record_verdict
-from gate.records import (
-    Cost,
-    Leaf,
-    Measurement,
-    Measurements,
-    ModelRef,
-    Policy,
-    Provenance,
-    Rule,
-    RunFacts,
-    TaskInfo,
-    TaskSpec,
-)
+from gate.records import Cost, Measurements, ModelRef, Policy, Rule, RunFacts, TaskSpec
 from gate.report import read_document
 from gate.runfolder import RESOLVED_POLICY, RUN, SEEDS, RunFolder
-from gate.seeds import Recipe, Trained
+from gate.seeds import Listed, Recipe
 from gate.shell import Shell
+from gate.verdict import order_digest
 
-BASE = ModelRef("base", "/models/base", "sha256:b")
-WHERE = Provenance("0.1.0", "2026-11-24T00:00:00Z", "", "", "cpu", "float32", "hf", "none", 16, "", {})
 FACTS = RunFacts(None, Cost(), WHERE, "", "sha256:b")
 N = 200
 
@@ -59,29 +49,33 @@ def policy_of(margin: float) -> Policy:
 
 def measured(seed: int, lost: int) -> Measurements:
     """One training on documents that the base has all right, and that lost so many of them."""
-    info = TaskInfo("general/a", "benchmarks", "acc", "none", "accuracy", True, (Leaf("a", N, N),))
-    tuned = (0.0,) * lost + (1.0,) * (N - lost)
-    hashes = tuple(f"h{number}" for number in range(N))
-    one = Measurement(
-        "general/a", "a", "benchmarks", "acc", "none", "accuracy", True, "mean", tuple(range(N)),
-        hashes, (1.0,) * N, tuned, N,
-    )  # fmt: skip
-    return Measurements(BASE, ModelRef(f"seed {seed}", "", f"sha256:{seed}"), (info,), (one,))
+    tuned = [0.0] * lost + [1.0] * (N - lost)
+    return run_of(leaf_of([1.0] * N, tuned), tuned=ModelRef(f"seed {seed}", "", f"sha256:{seed}"))
 
 
 def recipe(place: Path) -> RunFolder:
     """A recipe's folder as a check leaves it: seeds that lost 5 and 30 points, judged at 0.2."""
-    folder, policy = RunFolder.begin(place), policy_of(0.2)
+    return judged(place, policy_of(0.2), [measured(42, 10), measured(43, 60)])
+
+
+def judged(place: Path, policy: Policy, runs: list[Measurements]) -> RunFolder:
+    """The same of any trainings."""
+    folder, facts = RunFolder.begin(place), facts_of(runs[-1])
     folder.write_policy(policy)
-    folder.write_record(RUN, FACTS)
-    folder.write_record(SEEDS, Recipe((Trained(42, "seeds/42"), Trained(43, "seeds/43"))))
-    for seed, run in ((42, measured(42, 10)), (43, measured(43, 60))):
-        own = RunFolder.begin(place / f"seeds/{seed}")
+    folder.write_record(RUN, facts)
+    listed = tuple(Listed(42 + at, f"seeds/{42 + at}") for at in range(len(runs)))
+    folder.write_record(SEEDS, Recipe(listed))
+    for one, run in zip(listed, runs, strict=True):
+        own = RunFolder.begin(place / one.folder)
         own.write_policy(policy)
-        own.write_record(RUN, replace(FACTS, seed=seed))
+        own.write_record(RUN, replace(facts_of(run), seed=one.seed, trainings=len(runs)))
         own.write_measurements(run)
-    conclude_recipe(folder, policy, FACTS, SHELL)
+    conclude_recipe(folder, policy, facts, SHELL)
     return folder
+
+
+def facts_of(run: Measurements) -> RunFacts:
+    return replace(FACTS, provenance=replace(WHERE, order_digest=order_digest(run)))
 
 
 def outcomes(place: Path) -> list[str]:
@@ -141,3 +135,24 @@ def test_a_recipe_that_cannot_be_judged_leaves_its_trainings_verdicts(tmp_path: 
         conclude_recipe(folder, policy_of(0.01), FACTS, SHELL, another_policy=True)
     assert outcomes(tmp_path) == ["pass", "fail", "pass"]
     assert folder.read_record(RESOLVED_POLICY, Policy) == policy_of(0.2)
+
+
+def test_an_early_recipe_and_its_trainings_are_judged_again_alike(tmp_path: Path) -> None:
+    """From their own folders too, each as one choice of two: the one that went on until it was settled, and
+    the one that its recipe left undecided. The recipe's report has the path that settled it."""
+    policy = policy_of(0.02)
+    base = np.repeat([1.0, 0.0], 2_000)
+    tuned = [base.copy(), base.copy()]
+    for at, one in enumerate(tuned):
+        one[at * 200 : at * 200 + 200], one[3_000 + at * 200 : 3_200 + at * 200] = 0.0, 1.0
+    judged(tmp_path, policy, drawn(policy, base, tuned))
+    assert outcomes(tmp_path) == ["pass", "undecided", "pass"]
+    assert "How rules were settled early" in (tmp_path / "report.html").read_text()
+    for seed in (42, 43):
+        place, names = tmp_path / f"seeds/{seed}", ("verdict.json", "report.html")
+        before = [(place / name).read_bytes() for name in names]
+        render_run(place, SHELL)
+        assert [(place / name).read_bytes() for name in names] == before
+        (finding,) = json.loads(before[0])["findings"]
+        assert finding["remaining"]["level"] == pytest.approx(1 - 0.05 / 2 - 0.05)
+    assert judge_run(tmp_path, None, SHELL).outcome == "pass"

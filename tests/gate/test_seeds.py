@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from scipy import stats as oracle
+from small_runs import BASE, WHERE, leaf_of, run_of
 
 from gate.ci.record import read_result
 from gate.ci.train import train_config
@@ -23,16 +24,11 @@ from gate.progress import SilentProgress
 from gate.recipe import policy_with_seeds
 from gate.records import (
     Cost,
-    Leaf,
-    Measurement,
     Measurements,
     ModelRef,
     Policy,
-    Provenance,
     Rule,
     SeedRun,
-    Slices,
-    TaskInfo,
     TaskSpec,
     TrainingConfig,
 )
@@ -43,10 +39,8 @@ from gate.shell import Shell
 from gate.stages import CheckOptions
 from gate.stats import Bounds, DegenerateData
 from gate.stats.trainings import deviation, over_trainings
-from gate.verdict import Verdict, judge, judge_recipe, mean_measurements
+from gate.verdict import Training, Verdict, judge, judge_recipe, mean_measurements, order_digest
 
-BASE = ModelRef("base", "/models/base", "sha256:b")
-WHERE = Provenance("0.1.0", "2026-11-24T00:00:00Z", "", "", "cpu", "float32", "hf", "none", 16, "", {})
 N = 200
 
 
@@ -71,26 +65,30 @@ def measured(lost: int, won: int = 10, seed: int = 42, **changes: Any) -> Measur
     base, tuned = np.zeros(N), np.zeros(N)
     base[:120] = tuned[:120] = 1
     tuned[:lost], tuned[120 : 120 + won] = 0, 1
-    info = TaskInfo("general/a", "benchmarks", "acc", "none", "accuracy", True, (Leaf("a", N, N),))
-    one = Measurement(
-        "general/a", "a", "benchmarks", "acc", "none", "accuracy", True, "mean", tuple(range(N)),
-        tuple(f"h{k}" for k in range(N)), tuple(base.tolist()), tuple(tuned.tolist()), N,
-    )  # fmt: skip
-    tuned_model = ModelRef(f"seed {seed}", "", f"sha256:{seed}")
-    return Measurements(BASE, tuned_model, (info,), (replace(one, **changes),))
+    one = leaf_of(base.tolist(), tuned.tolist(), **changes)
+    return run_of(one, tuned=ModelRef(f"seed {seed}", "", f"sha256:{seed}"))
 
 
 def recipe_of(*lost: int, policy: Policy | None = None) -> tuple[Verdict, list[Verdict]]:
     """The recipe of trainings that lost so many documents, and each one's own verdict."""
     asked = policy or policy_of()
     runs = [measured(count, seed=42 + at) for at, count in enumerate(lost)]
-    own = [replace(judge(run, asked, None, Cost(), WHERE), seed=42 + at) for at, run in enumerate(runs)]
+    return judged(runs, asked)
+
+
+def judged(runs: list[Measurements], asked: Policy) -> tuple[Verdict, list[Verdict]]:
+    """The verdict of a recipe of these trainings, and each one's own, as `gate.seeds` judges them."""
+    where, count = replace(WHERE, order_digest=order_digest(runs[0])), len(runs)
+    own = [
+        replace(judge(run, asked, None, Cost(), where, trainings=count), seed=42 + at)
+        for at, run in enumerate(runs)
+    ]
     trained = [
-        (SeedRun(42 + at, run.tuned.digest, verdict.outcome, f"seeds/{42 + at}"), verdict)
+        Training(SeedRun(42 + at, run.tuned.digest, verdict.outcome, f"seeds/{42 + at}"), run)
         for at, (run, verdict) in enumerate(zip(runs, own, strict=True))
     ]
     mean = mean_measurements(runs, "sft.yaml")
-    return judge_recipe(trained, mean, asked, None, Cost(), WHERE), own
+    return judge_recipe(trained, mean, asked, None, Cost(), where), own
 
 
 @pytest.mark.parametrize("lost", [(10, 10, 10), (0, 20, 40)])
@@ -165,24 +163,21 @@ def test_proven_counts_the_trainings_noise() -> None:
 
 
 def test_trainings_must_be_of_the_same_documents() -> None:
-    """Another document, another base, or documents that were drawn and not all scored: no mean of nothing."""
+    """Another document, another base, or documents that were drawn in other rounds: no mean of nothing."""
     ours = measured(20)
     other = measured(20, hashes=tuple(f"x{k}" for k in range(N)))
-    drawn = measured(20, rounds=(0,) * N)
     for theirs in (other, replace(ours, base=replace(BASE, digest="sha256:z"))):
         with pytest.raises(MeasurementError):
             mean_measurements([ours, theirs], "sft.yaml")
-    with pytest.raises(MeasurementError, match="all documents"):
-        mean_measurements([drawn, drawn], "sft.yaml")
+    in_rounds = [measured(20, rounds=(0,) * 100 + (last,) * 100) for last in (1, 2)]
+    with pytest.raises(MeasurementError, match="documents alike"):
+        mean_measurements(in_rounds, "sft.yaml")
 
 
 def test_seeds_that_make_one_model_are_pointed_out() -> None:
     """A training that does not depend on its seed has no spread to show, and the report says why."""
     asked, run = policy_of(), measured(20)
-    own = judge(run, asked, None, Cost(), WHERE)
-    trained = [(SeedRun(42 + at, run.tuned.digest, "pass", f"seeds/{42 + at}"), own) for at in range(2)]
-    mean = mean_measurements([run, run], "sft.yaml")
-    verdict = judge_recipe(trained, mean, asked, None, Cost(), WHERE)
+    verdict, _ = judged([run, run], asked)
     assert "same model" in verdict.provenance.warnings[0]
 
 
@@ -274,11 +269,10 @@ def test_promotion_takes_the_configs_own_seed_or_the_one_that_is_named() -> None
         ("seeds: 0", "between 1 and 16"),
         ("seeds: 17", "between 1 and 16"),
         ("seeds: two", "a whole number"),
-        ("seeds: 2\ndecide: score", "leaves some out"),
     ],
 )
 def test_what_the_policy_may_ask(tmp_path: Path, text: str, said: str) -> None:
-    """1 to 16, and not with early stopping."""
+    """1 to 16."""
     path = tmp_path / "thresholds.yaml"
     path.write_text(f"version: 1\n{text}\ngeneral: {{tasks: [{{task: a, max_drop: 0.1}}]}}\n")
     with pytest.raises(ConfigErrors) as raised:
@@ -287,13 +281,10 @@ def test_what_the_policy_may_ask(tmp_path: Path, text: str, said: str) -> None:
 
 
 def test_the_command_line_asks_too() -> None:
-    """`--seeds` takes the policy's place, `full` that of score; of one given model several are refused."""
+    """`--seeds` takes the policy's place, whatever decides; of one given model several are refused."""
     assert policy_with_seeds(policy_of(), 3, given=False).seeds == 3
     assert policy_with_seeds(policy_of(seeds=3), 1, given=True).seeds == 1
-    assert policy_with_seeds(policy_of(decide="score"), 2, given=False).decide == "full"
-    assert policy_with_seeds(policy_of(decide="score", seeds=2), 1, given=False).decide == "score"
-    with pytest.raises(UsageError, match="need all documents"):
-        policy_with_seeds(policy_of(decide="score", seeds=2), None, given=False)
+    assert policy_with_seeds(policy_of(decide="score"), 2, given=False).decide == "score"
     with pytest.raises(UsageError, match="one model was given"):
         policy_with_seeds(policy_of(seeds=3), None, given=True)
 
@@ -339,29 +330,3 @@ def test_one_training_says_that_its_variance_was_not_measured() -> None:
     report = render(judge(measured(20), policy_of(), None, Cost(), WHERE), (), ())
     for text in (report.html, report.comment):
         assert "training variance was not" in text
-
-
-# ── What no recipe proves ────────────────────────────────────────────────────────────────────────
-
-
-SLICED = Rule("general", "a", "max_drop", 0.1, slices=Slices("subtask"))
-
-
-def test_slices_are_not_proven_of_several_trainings(tmp_path: Path) -> None:
-    """How far trainings differ in a slice is in no slice's proof: refused by the policy, by `--seeds`, and by
-    the verdict, whoever asks; under `full`, or of one training, they are judged."""
-    path = tmp_path / "thresholds.yaml"
-    path.write_text(
-        "version: 1\ndecide: proven\nseeds: 3\n"
-        "general: {tasks: [{task: a, max_drop: 0.1, slices: {by: subtask, max_drop: 0.1}}]}\n"
-    )
-    with pytest.raises(ConfigErrors) as refused:
-        load_policy(path)
-    assert [(each.key, each.line) for each in refused.value.problems] == [("seeds", 3)]
-    proven = policy_of(SLICED, decide="proven")
-    with pytest.raises(UsageError, match="cannot be proven of 3 trainings"):
-        policy_with_seeds(proven, 3, given=False)
-    with pytest.raises(UsageError, match="cannot be proven"):
-        recipe_of(10, 12, policy=proven)
-    assert policy_with_seeds(proven, 1, given=False) == replace(proven, seeds=1)
-    assert policy_with_seeds(replace(proven, decide="full"), 3, given=False).seeds == 3

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from small_runs import BASE, TUNED, WHERE, leaf_of, some_of
 
 from gate.errors import ConfigErrors, MeasurementError
 from gate.records import (
@@ -20,9 +21,7 @@ from gate.records import (
     Leaf,
     Measurement,
     Measurements,
-    ModelRef,
     Policy,
-    Provenance,
     Rule,
     TaskInfo,
     TaskSpec,
@@ -32,9 +31,6 @@ from gate.scoring import draw_order, make_blocks
 from gate.verdict import Verdict, judge, order_digest
 from gate.verdict.settling import Series, Standing, advance, ask, begin
 
-BASE = ModelRef("base", "/models/base", "sha256:b")
-TUNED = ModelRef("tuned", "/models/tuned", "sha256:t")
-WHERE = Provenance("0.1.0", "2026-11-24T00:00:00Z", "", "", "cpu", "float32", "hf", "none", 16, "", {})
 SIZE = 32
 Pairs = tuple[np.ndarray, np.ndarray]
 
@@ -106,26 +102,10 @@ def measurements_of(infos: list[TaskInfo], values: dict[str, Pairs], rounds: lis
             for block in taken.get(key, ())
             for number in block.documents
         }
-        numbers = tuple(sorted(number_of))
-        base, tuned = values[leaf.name]
-        found.append(
-            Measurement(
-                task=info.task,
-                leaf=leaf.name,
-                check=info.check,
-                metric=info.metric,
-                filter=info.filter,
-                unit=info.unit,
-                higher_is_better=True,
-                aggregation="mean",
-                numbers=numbers,
-                hashes=tuple(f"{leaf.name} {at}" for at in numbers),
-                base=tuple(base[list(numbers)].tolist()),
-                tuned=tuple(tuned[list(numbers)].tolist()),
-                documents_total=leaf.documents_total,
-                rounds=tuple(number_of[number] for number in numbers),
-            )
-        )
+        base, tuned = (column.tolist() for column in values[leaf.name])
+        named = {"task": info.task, "leaf": leaf.name, "unit": info.unit}
+        whole = leaf_of(base, tuned, **named, documents_total=leaf.documents_total)
+        found.append(some_of(whole, number_of))
     return Measurements(BASE, TUNED, tuple(infos), tuple(found))
 
 

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+import small_runs
+from small_runs import BASE, TUNED, WHERE
 
 from gate.errors import ConfigErrors, MeasurementError
 from gate.foresight import RuleForesight, foresee
@@ -21,9 +23,7 @@ from gate.records import (
     Leaf,
     Measurement,
     Measurements,
-    ModelRef,
     Policy,
-    Provenance,
     Rule,
     Slices,
     TaskInfo,
@@ -35,9 +35,6 @@ from gate.stats import tango
 from gate.tables import add_pairs, head_of, pairs_to_bytes
 from gate.verdict import Verdict, judge, order_digest
 
-BASE = ModelRef("base", "/models/base", "sha256:b")
-TUNED = ModelRef("tuned", "/models/tuned", "sha256:t")
-WHERE = Provenance("0.1.0", "2026-11-24T00:00:00Z", "", "", "cpu", "float32", "hf", "none", 16, "", {})
 RULE = "general/mmlu/slices:subject/max_drop"
 POLICY = """\
 version: 1
@@ -59,34 +56,13 @@ def leaf_of(parts: Sequence[Part], /, name: str = "mmlu", **changes: Any) -> Mea
     for _, n, lost, won in parts:
         base += [1.0] * lost + [0.0] * (n - lost)
         tuned += [0.0] * lost + [1.0] * won + [0.0] * (n - lost - won)
-    fields: dict[str, Any] = {
-        "task": "general/mmlu",
-        "leaf": name,
-        "check": "benchmarks",
-        "metric": "acc",
-        "filter": "none",
-        "unit": "accuracy",
-        "higher_is_better": True,
-        "aggregation": "mean",
-        "numbers": tuple(range(len(base))),
-        "hashes": tuple(f"{name} {at}" for at in range(len(base))),
-        "base": tuple(base),
-        "tuned": tuple(tuned),
-        "documents_total": len(base),
-        "parts": tuple(part for part, n, _, _ in parts for _ in range(n)),
-    }
-    return Measurement(**(fields | changes))
+    of = tuple(part for part, n, _, _ in parts for _ in range(n))
+    fields = {"task": "general/mmlu", "leaf": name, "parts": of, **changes}
+    return small_runs.leaf_of(base, tuned, **fields)
 
 
 def run_of(*leaves: Measurement, slice_by: str = "subject") -> Measurements:
-    one, total = leaves[0], sum(len(leaf.numbers) for leaf in leaves)
-    infos = tuple(
-        Leaf(m.leaf, m.documents_total, len(m.numbers), len(m.numbers) / total) for m in leaves
-    )  # fmt: skip
-    info = TaskInfo(
-        one.task, "benchmarks", "acc", "none", one.unit, one.higher_is_better, infos, slice_by=slice_by
-    )
-    return Measurements(BASE, TUNED, (info,), leaves)
+    return small_runs.run_of(*leaves, slice_by=slice_by)
 
 
 @pytest.fixture

@@ -7,20 +7,15 @@ from datetime import date
 from pathlib import Path
 
 import pytest
+from small_runs import WHERE, leaf_of, run_of
 
 from gate.errors import ConfigErrors, MeasurementError
 from gate.policy import load_policy
 from gate.records import (
     Cost,
     Interval,
-    Leaf,
-    Measurement,
-    Measurements,
-    ModelRef,
     Policy,
-    Provenance,
     Rule,
-    TaskInfo,
     TaskSpec,
     Waiver,
 )
@@ -138,34 +133,23 @@ def test_a_stored_policy_keeps_its_waivers(tmp_path: Path) -> None:
 # ── Verdicts ─────────────────────────────────────────────────────────────────────────────────────
 
 WAIVER = Waiver("general/arc/max_drop", 0.06, 0.03, "no science", "2026-12-31")
-WHERE = Provenance("0.1.0", "2026-11-24T00:00:00Z", "", "", "cpu", "float32", "hf", "none", 16, "", {})
 
 
 def verdict_of(lost: int, waiver: Waiver | None, scored: int = 100, total: int = 100) -> Verdict:
     """The verdict over two tasks of 100 documents, `lost` of them lost on the one that is waived."""
-    infos, values = [], []
-    for name, fallen in (("arc", lost), ("piqa", 0)):
-        base = (1.0,) * scored
-        tuned = (0.0,) * fallen + (1.0,) * (scored - fallen)
-        infos.append(
-            TaskInfo(
-                f"general/{name}", "benchmarks", "acc", "none", "accuracy", True, (Leaf(name, total, scored),)
-            )
+    leaves = [
+        leaf_of(
+            [1.0] * scored,
+            [0.0] * fallen + [1.0] * (scored - fallen),
+            task=f"general/{name}",
+            documents_total=total,
         )
-        hashes = tuple(f"{name}{k}" for k in range(scored))
-        values.append(
-            Measurement(
-                f"general/{name}", name, "benchmarks", "acc", "none", "accuracy", True, "mean",
-                tuple(range(scored)), hashes, base, tuned, total,
-            )
-        )  # fmt: skip
+        for name, fallen in (("arc", lost), ("piqa", 0))
+    ]
     rules = [Rule("general", "arc", "max_drop", waiver.shown_margin if waiver else 0.03, waiver=waiver)]
     rules.append(Rule("general", "piqa", "max_drop", 0.02))
     specs = tuple(TaskSpec("general", name, limit=scored) for name in ("arc", "piqa"))
-    models = (ModelRef("base", "/b", "sha256:b"), ModelRef("tuned", "/t", "sha256:t"))
-    return judge(
-        Measurements(*models, tuple(infos), tuple(values)), Policy(tuple(rules), specs), None, Cost(), WHERE
-    )
+    return judge(run_of(*leaves), Policy(tuple(rules), specs), None, Cost(), WHERE)
 
 
 @pytest.mark.parametrize(
