@@ -59,6 +59,10 @@ MAY_SHARE = (
     "see that no runner has the labels of both jobs, `ftgate train` and `ftgate judge`: one that has would "
     "judge where pull requests' code ran, and ftgate sees labels, not machines"
 )
+SALT = (
+    "a secret FTGATE_SALT (`openssl rand -hex 32`; {where}): a judge whose machine is thrown away orders "
+    "documents by it, so that what is run again is not drawn again"
+)
 TAG = "a tag can be moved: write the full commit behind `uses:` of ftgate"
 
 
@@ -87,6 +91,8 @@ def what_to_click(
     steps += [LIVES_ON.format(flags=BETTER[form])] if lives_on else []
     steps += [NO_GPU] if no_gpu else []
     steps += [] if private or form == "trusted" else [PRIVATE]
+    where = {"forks": "that environment's", "two-jobs": "the repository's"}.get(form)
+    steps += [SALT.format(where=where)] if where else []
     steps += [SCHEDULE] if schedule else []
     steps += [TAG] if tag else []
     lines = ["what is left to click:"]
