@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from gate.errors import MeasurementError
 from gate.records import Request, Response
+from gate.scoring.company import Company, look
 from gate.scoring.engine import TreeEngine, shape_for
+from gate.scoring.forward import bare_model
 from gate.scoring.generating import Generator, generate
 from gate.scoring.hf import OVERFLOWS, answer, renamed
 from gate.scoring.readings import Reader, Reading
 from gate.scoring.rowtest import choose_rows
-from gate.scoring.selftest import choose
+from gate.scoring.selftest import choose, fastest_on_cpu
 
 if TYPE_CHECKING:
     from gate.scoring.hf import HarnessModel
@@ -33,6 +35,17 @@ class TreeModel:
     harness: Callable[[], HarnessModel]
     way: Way
     device_name: str
+    used: list[Generator] = field(default_factory=list)  # the one that has made texts, if any has
+
+    def release(self) -> None:
+        """Give back the memory that is kept for the next texts."""
+        for each in self.used:
+            each.release()
+
+    def company(self) -> Company:
+        """Whether other blocks beside one move its scores here. Raises OutOfMemory."""
+        with renamed(self.way.sizes, self.device_name, "the self-test"):
+            return look(self.engine)
 
     def answer(self, groups: Sequence[Sequence[Request]]) -> list[list[Response]]:
         """An answer to each request, in order; no group changes another's answers.
@@ -59,6 +72,7 @@ class TreeModel:
                 of_group.append(self.reader.read(group))
                 yield [one for each in of_group[-1] for one in each]
 
+        self.release()
         with renamed(self.way.sizes, self.device_name, "the tree scorer"):
             scores = self.engine.loglikelihoods(readings())
         found = []
@@ -86,6 +100,7 @@ class TreeModel:
             generator = self.generator() if self.way.rows else None
             if generator is None:
                 return [None] * len(requests)
+            self.used[:] = [generator]
             return generate(generator, self.harness(), requests)
 
 
@@ -105,6 +120,12 @@ def _response(request: Request, parts: Sequence[Reading], scores: Any) -> Respon
     return Response(logprob, own[0][1] if request.kind == "loglikelihood" else None)
 
 
+def believed_engine(model: Any, limit: int) -> TreeEngine:
+    """The fastest kind on a CPU, of which a self-test said before that it is exact."""
+    kind = fastest_on_cpu(bare_model(model))
+    return TreeEngine(model, shape_for(model.device, limit, kind), kind)
+
+
 def tree_model(
     loaded: Loaded,
     way: Way,
@@ -117,12 +138,11 @@ def tree_model(
     """The tree scorer around a model in memory, if a self-test finds it exact, else None; what the test said.
 
     That is why it is not exact, or why not the fastest kind of it, or "". `known` is what a self-test said
-    before of the same model here, None where there was none: a CPU has one kind, which is then believed.
+    before of the same model here, None where there was none: on a CPU the fastest kind is then believed.
     `refuse` is told, when a first text is asked for, why none can be made by rows, if that is so.
     """
     if known is not None and loaded.model.device.type == "cpu":
-        engine = None if known else TreeEngine(loaded.model, shape_for(loaded.model.device, way.pack))
-        reason = known
+        engine, reason = None if known else believed_engine(loaded.model, way.pack), known
     else:
         with renamed(way.sizes, device_name, "the self-test"):
             engine, reason = choose(loaded.model, way.pack)

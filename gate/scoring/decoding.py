@@ -85,16 +85,16 @@ AttentionInterface.register(ATTENTION, attend)
 class Decoder:
     """Greedy decoding of rows by a bare transformers model in evaluation mode.
 
-    `packed`: by our attention, else by the model's own, which may repeat keys for every head.
+    `packed`: by our attention, else by the model's own, which may repeat keys for every head. The cache and
+    the graph serve any number of calls with rows of this shape; `begin` goes before each.
     """
 
     def __init__(self, model: Any, wiring: Wiring, rows: Rows, packed: bool) -> None:
-        count, width, column = rows.count, rows.width, rows.column
+        count, width = rows.count, rows.width
         self.model, self.wiring, self.width, self.packed = model, wiring, width, packed
-        self._furthest = rows.furthest - 1
         device = model.get_input_embeddings().weight.device
-        self.column = torch.tensor([column], device=device)
-        self.start = torch.full((count,), column, device=device)
+        self.column, self._furthest = torch.zeros(2, 1, dtype=torch.long, device=device)
+        self.start = torch.zeros(count, dtype=torch.long, device=device)
         self.active = torch.zeros(count, dtype=torch.bool, device=device)
         self.tokens = torch.zeros(count, 1, dtype=torch.long, device=device)
         self.made = torch.zeros(BURST, count, dtype=torch.long, device=device)
@@ -105,6 +105,27 @@ class Decoder:
         self.layers = [RowLayer(width, self.column) for _ in range(_layers(model))]
         self.cache = Cache(layers=[*self.layers])
         self._graph: Any = None
+        self.begin(rows)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return len(self.start), self.width
+
+    @property
+    def memory(self) -> int:
+        """Bytes of keys and values."""
+        there = [layer for layer in self.layers if layer.is_initialized]
+        return sum(int(each.nbytes) for layer in there for each in (layer.keys, layer.values))
+
+    def begin(self, rows: Rows) -> None:
+        """No row has a text; what lies in the cache is seen by none."""
+        self.column.fill_(rows.column)
+        self.start.fill_(rows.column)
+        self._furthest.fill_(rows.furthest - 1)
+        self.active.zero_()
+        self.tokens.zero_()
+        self.finite.fill_(True)
 
     @torch.no_grad()
     def run(self, steps: int) -> tuple[torch.Tensor, torch.Tensor, bool]:
@@ -143,7 +164,7 @@ class Decoder:
         return self.column, self.tokens, self.made, self.values, self.step, self.finite
 
     def _once(self) -> None:
-        position = (self.column - self.start).clamp(0, self._furthest)[:, None]
+        position = (self.column - self.start).clamp(min=0).minimum(self._furthest)[:, None]
         masks = {kind: self._mask(window) for kind, window in self.wiring.windows.items()}
         mask: Any = masks if self.wiring.by_layer_type else next(iter(masks.values()))
         if self.wiring.by_layer_type and "all" in masks:

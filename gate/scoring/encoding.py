@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 Encode = Callable[[Sequence[str], bool | None], list[NDArray[np.int32]]]
 AT_ONCE = 4096  # texts; bounds the memory of the tokenizer's own records
-TRIED = 2  # texts of each call that are held against the tokenizer's own
+TRIED, THEN = 8, 1  # texts of the first call and of each later one that are held against the tokenizer's own
 
 
 def batch_encoder(tokenizer: PreTrainedTokenizerBase) -> Encode:
@@ -38,13 +38,14 @@ def batch_encoder(tokenizer: PreTrainedTokenizerBase) -> Encode:
         return _whole(backend, texts, special)
 
     ways = [pieces.encode, whole] if pieces else [whole]
+    tried = iter([TRIED])
 
     def encode(texts: Sequence[str], special: bool | None) -> list[NDArray[np.int32]]:
         if not texts:
             return []
         backend.no_padding()
         backend.no_truncation()
-        own = plain(texts[:TRIED], special)
+        own = plain(texts[: next(tried, THEN)], special)
         while ways:
             found = ways[0](texts, special is not False)
             if all(np.array_equal(mine, other) for mine, other in zip(own, found, strict=False)):

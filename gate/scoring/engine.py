@@ -4,31 +4,45 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import astuple, dataclass, replace
-from typing import Any, Literal
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
 
 from gate.scoring.ahead import ahead
-from gate.scoring.attention import switched
+from gate.scoring.attention import Attention, switched
 from gate.scoring.batches import Batch, Ints, alone, filled
 from gate.scoring.flex import FlexMasks, find_blocks
-from gate.scoring.forward import ROWS_AT_ONCE, Caller, Wiring, bare_model, normalise, score_rows, wire
+from gate.scoring.forward import (
+    ROWS_AT_ONCE,
+    Caller,
+    Score,
+    Wiring,
+    at_once,
+    bare_model,
+    by_rows,
+    normalise,
+    score_rows,
+    wire,
+)
 from gate.scoring.masks import additive, allowed
 from gate.scoring.readings import Reading
+from gate.scoring.sparse import block_mask
 from gate.scoring.tree import Pack, PackShape, make_packs
 
-Attention = Literal["dense", "flex"]
 Scores = list[tuple[float, bool]]
 
 CPU_SHAPE = PackShape(limit=2048, step=1, overhead=40, square=2048)
+BLOCKS_SHAPE = PackShape(limit=2048, step=1, overhead=40, square=16384)  # larger passes leave the cache
 GPU_SHAPE = PackShape(limit=8192, step=128, overhead=64)
 STEP = 512  # tokens: passes on a GPU are multiples of it, so that little of them is padding
 
 
-def shape_for(device: torch.device, limit: int) -> PackShape:
-    """How packs of at most `limit` tokens are cut for a kind of device."""
-    return replace(GPU_SHAPE if device.type == "cuda" else CPU_SHAPE, limit=limit)
+def shape_for(device: torch.device, limit: int, attention: Attention) -> PackShape:
+    """How packs of at most `limit` tokens are cut for a kind of device and attention."""
+    on_cpu = BLOCKS_SHAPE if attention == "blocks" else CPU_SHAPE
+    return replace(GPU_SHAPE if device.type == "cuda" else on_cpu, limit=limit)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,8 +63,9 @@ class TreeEngine:
     """One model's log-likelihoods of readings. Raises Unsound where the model cannot be scored like this.
 
     On a CPU each pack is a forward pass of its own, so that its scores have the same bits in any company; on
-    a GPU packs share passes of a few sizes, compiled once for all. `attention` is FlexAttention or SDPA with
-    a dense mask; `compiled` whether the decoder's layers are compiled. `caller` makes the calls.
+    a GPU packs share passes of a few sizes, compiled once for all. `attention` is FlexAttention, SDPA with a
+    dense mask, or on a CPU SDPA by blocks; `compiled` whether the decoder's layers are compiled. `caller`
+    makes the calls.
     """
 
     def __init__(
@@ -69,13 +84,17 @@ class TreeEngine:
         self.attention: Attention = attention or ("flex" if on_gpu else "dense")
         self.compiled = on_gpu and self.attention == "flex" if compiled is None else compiled
         self._fixed = on_gpu or self.attention == "flex"
-        self._normalise = torch.compile(normalise, dynamic=True) if self.compiled else normalise
+        self._pairs: Score = by_rows
+        if on_gpu:
+            compiled_too = torch.compile(normalise, dynamic=True) if self.compiled else normalise
+            self._pairs = partial(at_once, normalise=compiled_too)
         self._masks: dict[int, FlexMasks] = {}
 
     @property
     def how(self) -> str:
         """In words, for a report."""
-        name = {"flex": "FlexAttention", "dense": "dense masks"}[self.attention]
+        names = {"flex": "FlexAttention", "dense": "dense masks", "blocks": "attention by blocks"}
+        name = names[self.attention]
         return f"packs of {self.shape.limit:,} tokens, {name}{', compiled layers' if self.compiled else ''}"
 
     def loglikelihoods(self, groups: Iterable[Sequence[Reading]]) -> list[Scores]:
@@ -137,11 +156,11 @@ class TreeEngine:
 
     def _score(self, sent: Sent) -> tuple[torch.Tensor, torch.Tensor]:
         parts = sent.on(self.caller.device)
-        masks = self._flex(parts) if self.attention == "flex" else self._dense(parts)
+        masks = {"flex": self._flex, "dense": self._dense, "blocks": self._blocks}[self.attention](parts)
         hidden = self.caller.hidden(parts["tokens"].long(), parts["depth"].long(), masks)
         rows, pair_row, pair_token = (parts[name].long() for name in ("rows", "pair_row", "pair_token"))
         scored = hidden[rows.to(hidden.device)]
-        return score_rows(self.caller, scored, pair_row, pair_token, sent.spans, self._normalise)
+        return score_rows(self.caller, scored, pair_row, pair_token, sent.spans, self._pairs)
 
     def _dense(self, parts: dict[str, torch.Tensor]) -> dict[str, Any]:
         dtype = self.caller.model.dtype
@@ -149,6 +168,12 @@ class TreeEngine:
             kind: additive(allowed(parts["subtree_end"], parts["depth"], window), dtype)
             for kind, window in self.caller.wiring.windows.items()
         }
+
+    def _blocks(self, parts: dict[str, torch.Tensor]) -> dict[str, Any]:
+        end, depth = parts["subtree_end"].numpy(), parts["depth"].numpy()
+        dtype = self.caller.model.dtype
+        windows = self.caller.wiring.windows
+        return {kind: block_mask(end, depth, window, dtype) for kind, window in windows.items()}
 
     def _flex(self, parts: dict[str, torch.Tensor]) -> dict[str, Any]:
         size = len(parts["tokens"])

@@ -11,8 +11,10 @@ from typing import Any
 import torch
 from torch import nn
 
-Sums = Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
+Normalise = Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
+Score = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
 ROWS_AT_ONCE = 1024  # scored nodes whose logits exist at the same time
+ROWS_IN_CACHE = 8  # of them that a CPU normalises at a time
 
 
 class Unsound(Exception):
@@ -165,25 +167,51 @@ def score_rows(
     pair_row: torch.Tensor,
     pair_token: torch.Tensor,
     spans: list[int],
-    sums: Sums,
+    score: Score,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Log-probabilities in nats (fp32, [p]) of each pair's token and whether it is the likeliest ([p] bool).
 
     `hidden` [r, width] are the scored nodes; pairs are in ascending order of their row, and `spans[i]` of
-    them lie before row `i * ROWS_AT_ONCE`; `sums` is `normalise`, or it compiled. At most ROWS_AT_ONCE rows
-    of logits exist at once, in fp32 too.
+    them lie before row `i * ROWS_AT_ONCE`; `score` is `at_once` or `by_rows`. At most ROWS_AT_ONCE rows of
+    logits exist at once, in fp32 too.
     """
     logprobs, greedy = [], []
     for chunk, begin in enumerate(range(0, len(hidden), ROWS_AT_ONCE)):
         logits = caller.logits(hidden[begin : begin + ROWS_AT_ONCE])
         pairs = slice(spans[chunk], spans[chunk + 1])
         rows, tokens = (each.to(logits.device) for each in (pair_row[pairs] - begin, pair_token[pairs]))
-        total, best = sums(logits)
-        logprobs.append(logits[rows, tokens].float() - total[rows])
-        greedy.append(best[rows] == tokens)
+        value, likeliest = score(logits, rows, tokens)
+        logprobs.append(value)
+        greedy.append(likeliest)
     return torch.cat(logprobs), torch.cat(greedy)
 
 
 def normalise(logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Of each row the logarithm of its sum of exponentials, in fp32, and its likeliest token."""
     return torch.logsumexp(logits.float(), -1), logits.argmax(-1)
+
+
+def at_once(
+    logits: torch.Tensor, rows: torch.Tensor, tokens: torch.Tensor, normalise: Normalise = normalise
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Log-probabilities of `tokens` at `rows` of [r, vocabulary] logits, and whether they are the likeliest;
+    `normalise` may be it compiled."""
+    total, best = normalise(logits)
+    return logits[rows, tokens].float() - total[rows], best[rows] == tokens
+
+
+def by_rows(
+    logits: torch.Tensor, rows: torch.Tensor, tokens: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The same on a CPU: a few rows at a time, which stay in its cache, and the likeliest token, the first of
+    equals, looked for only where the token may be it."""
+    found = []
+    for part in torch.split(logits, ROWS_IN_CACHE):
+        top = part.amax(-1).float()
+        found.append((top, (part.float() - top[:, None]).exp_().sum(-1).log_().add_(top)))
+    tops, totals = map(torch.cat, zip(*found, strict=True))
+    value = logits[rows, tokens].float()
+    greedy = value == tops[rows]
+    (places,) = greedy.nonzero(as_tuple=True)
+    greedy[places] = logits[rows[places]].argmax(-1) == tokens[places]
+    return value - totals[rows], greedy

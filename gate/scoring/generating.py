@@ -13,7 +13,7 @@ from gate.errors import MeasurementError
 from gate.records import Request
 from gate.scoring.decoding import BURST, Decoder, prefill
 from gate.scoring.forward import Unsound, bare_model, wire
-from gate.scoring.rows import Entry, Rows, make_rows, together
+from gate.scoring.rows import COLUMNS, Entry, Rows, make_rows, together
 from gate.scoring.stopping import Ask, read_ask
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ class Generator:
         self.packed, self._decode, self._ends = packed, decode, ends
         self._kind = self.model.get_input_embeddings().weight.device.type
         self._most, self._decoder = most, decoder
+        self._kept: Decoder | None = None
 
     def generate(self, texts: Sequence[Text]) -> None:
         """Make every text to its end. Raises MeasurementError where logits are not finite, and
@@ -73,8 +74,27 @@ class Generator:
         entries = [Entry(n, len(texts[n].prompt), texts[n].ask.tokens) for n in order]
         room = self._room()
         rows = make_rows(entries, self._rows(entries, room))
-        decoder = self._decoder(self.model, self.wiring, rows, self.packed)
-        waiting = deque(entries)
+        try:
+            self._make(rows, self._ready(rows), deque(entries), texts, room)
+        except BaseException:
+            self.release()  # what is not finite would stay in the cache, and memory may be what was missing
+            raise
+
+    def release(self) -> None:
+        """Give the memory of keys and values back, which the next call would use again."""
+        self._kept = None
+
+    def _ready(self, rows: Rows) -> Decoder:
+        """The decoder of the call before where it has the shape, else a new one in its place."""
+        if self._kept is None or self._kept.shape != (rows.count, rows.width):
+            self.release()
+            self._kept = self._decoder(self.model, self.wiring, rows, self.packed)
+        self._kept.begin(rows)
+        return self._kept
+
+    def _make(
+        self, rows: Rows, decoder: Decoder, waiting: deque[Entry], texts: Sequence[Text], room: int
+    ) -> None:
         while waiting or rows.taken:
             enough = min(len(waiting), self._batch // 4, rows.count)
             if waiting and (not rows.taken or len(rows.free) >= enough):
@@ -89,7 +109,7 @@ class Generator:
     def _rows(self, entries: Sequence[Entry], room: int) -> int:
         """As many rows as their keys and values fit beside the model."""
         most = self._most or MOST_ROWS.get(self._kind, 16)
-        width = max(entry.prompt for entry in entries) + 2 * max(entry.tokens for entry in entries)
+        width = max(entry.prompt for entry in entries) + 2 * max(entry.tokens for entry in entries) + COLUMNS
         return max(1, min(most, int(SHARE * room) // width))
 
     def _room(self) -> int:
@@ -100,7 +120,8 @@ class Generator:
         heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
         size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
         token = 2 * config.num_hidden_layers * heads * size * self.model.dtype.itemsize
-        return int(torch.cuda.mem_get_info()[0] // token)
+        free = torch.cuda.mem_get_info()[0] + torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
+        return int((free + (self._kept.memory if self._kept else 0)) // token)
 
     def _fill(
         self, rows: Rows, decoder: Decoder, waiting: deque[Entry], texts: Sequence[Text], room: int
@@ -200,10 +221,18 @@ def generate(generator: Generator, harness: HarnessModel, requests: Sequence[Req
 
 
 def read_prompts(harness: HarnessModel, contexts: Sequence[str], room: int) -> list[tuple[int, ...]]:
-    """Each context's tokens, its last `room` of them."""
-    found: list[tuple[int, ...]] = []
-    for begin in range(0, len(contexts), 256):
-        some = list(contexts[begin : begin + 256])
-        ids, mask = harness.tok_batch_encode(some, left_truncate_len=room)
-        found += [tuple(row[real].tolist()) for row, real in zip(ids, mask.bool(), strict=True)]
-    return found
+    """Each context's tokens, its last `room` of them, as lm-eval reads it alone.
+
+    lm-eval asks the first text of a batch alone whether all bring a start token, so those that do are read
+    apart from those that do not.
+    """
+    start: str | None = harness.tokenizer.bos_token
+    found: dict[int, tuple[int, ...]] = {}
+    for brings in (True, False):
+        places = [n for n, text in enumerate(contexts) if bool(start and text.startswith(start)) == brings]
+        for begin in range(0, len(places), 256):
+            some = places[begin : begin + 256]
+            ids, mask = harness.tok_batch_encode([contexts[n] for n in some], left_truncate_len=room)
+            for place, row, real in zip(some, ids, mask.bool(), strict=True):
+                found[place] = tuple(row[real].tolist())
+    return [found[place] for place in range(len(contexts))]

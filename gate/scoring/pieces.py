@@ -54,6 +54,11 @@ class Pieces:
             self._learn(new)
         before, after = self._around if special else (np.empty(0, np.int32),) * 2
         known = self._lines
+        if not (len(before) or len(after)):
+            return [
+                known[lines[0]] if len(lines) == 1 else np.concatenate([known[line] for line in lines])
+                for lines in split
+            ]
         return [np.concatenate([before, *(known[line] for line in lines), after]) for lines in split]
 
     def _learn(self, lines: set[str]) -> None:

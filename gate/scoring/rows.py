@@ -11,6 +11,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
+COLUMNS = 64  # widths are multiples of it
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -68,17 +70,25 @@ class Rows:
         return min(most, self.width - self.column)
 
 
+def ladder(least: int, most: int) -> int:
+    """The smallest of 1, 2, 3, 4, 6, 8, 12, 16, ... that is not below `least`; `most` at most."""
+    step = 1 << max(0, least - 1).bit_length()
+    between = step * 3 // 4
+    return min(most, between if step > 2 and between >= least else step)
+
+
 def make_rows(entries: Sequence[Entry], most: int) -> Rows:
     """Rows for these texts: as many as there are texts, `most` at most, and columns that always suffice.
 
+    Both in steps, so that the next call with as many texts, about as long, has rows of the same shape.
     A text that goes on takes at most the longest prompt and the most tokens, so that after moving back there
     is room for as many new tokens again.
     """
     longest = max(entry.prompt for entry in entries)
     tokens = max(entry.tokens for entry in entries)
-    count = min(most, len(entries))
-    width = longest + tokens * (1 if count == len(entries) else 2)
-    return Rows(count, -(-width // 8) * 8, longest, longest, longest + tokens)
+    count = ladder(len(entries), most)
+    width = longest + tokens * (1 if count >= len(entries) else 2)
+    return Rows(count, -(-width // COLUMNS) * COLUMNS, longest, longest, longest + tokens)
 
 
 def together(waiting: Iterable[Entry], most: int, tokens: int) -> int:

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from gate.scoring.attention import takes_attention
 from gate.scoring.forward import Unsound, bare_model
 from gate.scoring.generating import Generator, Text, end_tokens, require_greedy
 from gate.scoring.selftest import ROOM, bare_device, forest, logit_step, make_twin
@@ -45,12 +46,6 @@ def choose_rows(
             line = (str(error).splitlines() or [""])[0][:120]
             reasons.append(f"it cannot be decoded by rows ({type(error).__name__}: {line})")
     return None, "; ".join(dict.fromkeys(reasons))
-
-
-def takes_attention(model: Any) -> bool:
-    """Whether the model's attention can be another one; the older ones have it written into their layers."""
-    asked = getattr(model, "_can_set_attn_implementation", None)
-    return asked is None or bool(asked())
 
 
 def _checked(model: Any) -> Iterator[Any]:

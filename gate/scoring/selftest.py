@@ -19,7 +19,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from gate.scoring.engine import Attention, TreeEngine, shape_for
+from gate.scoring.attention import Attention, takes_blocks
+from gate.scoring.engine import TreeEngine, shape_for
 from gate.scoring.forward import Unsound, bare_model
 from gate.scoring.readings import Reading
 
@@ -59,34 +60,48 @@ def reason_against(model: Any, build: Build, twin: bool = True) -> str:
 def choose(model: Any, limit: int) -> tuple[TreeEngine | None, str]:
     """The fastest exact engine for `model` with packs of `limit` tokens, and what kept others from it.
 
-    On a GPU: FlexAttention with compiled layers, without, then dense masks. None where nothing is exact.
+    On a GPU: FlexAttention with compiled layers, without, then dense masks; on a CPU attention by blocks,
+    then dense masks. None where nothing is exact.
     """
     try:
         device, bare = bare_device(model), bare_model(model)
     except Unsound as unsound:
         return None, str(unsound)
-    tries: list[tuple[Attention, bool]] = [("dense", False)]
+    tries: list[tuple[Attention, bool]] = [(fastest_on_cpu(bare), False), ("dense", False)]
     if device.type == "cuda":
         tries = [("flex", True), ("flex", False), ("dense", False)]
-    reasons: list[str] = []
+    tries = list(dict.fromkeys(tries))
+    reasons: dict[str, str] = {}
     for attention, compiled in tries:
 
         def build(each: Any, attention: Attention = attention, compiled: bool = compiled) -> TreeEngine:
             where = bare_device(each)
             if where != device:
-                return TreeEngine(each, shape_for(where, limit))
+                return TreeEngine(each, shape_for(where, limit, "dense"))
             # Compiling the twin's layers as well would take longer than everything else here.
             own = bare_model(each) is bare
-            return TreeEngine(each, shape_for(where, limit), attention, compiled and own)
+            return TreeEngine(each, shape_for(where, limit, attention), attention, compiled and own)
 
         kind = _kind(bare, attention)
         reason = reason_against(model, build, twin=kind not in _SOUND)
         if not reason:
             _SOUND.add(kind)
-            return build(model), "; ".join(reasons)
-        named = reason if len(tries) == 1 else f"{attention}{', compiled' if compiled else ''}: {reason}"
-        reasons.append(named)
-    return None, "; ".join(dict.fromkeys(reasons))
+            return build(model), "; ".join(f"{name}: {said}" for name, said in reasons.items())
+        reasons[f"{attention}{', compiled' if compiled else ''}"] = reason
+    return None, _told(reasons)
+
+
+def _told(reasons: dict[str, str]) -> str:
+    """Reasons by kind, in one line; what all kinds share once."""
+    different = set(reasons.values())
+    if len(different) == 1:
+        return different.pop()
+    return "; ".join(f"{kind}: {reason}" for kind, reason in reasons.items())
+
+
+def fastest_on_cpu(model: Any) -> Attention:
+    """The attention that is tried first for a bare model."""
+    return "blocks" if takes_blocks(model) else "dense"
 
 
 def _kind(model: Any, attention: Attention) -> str:

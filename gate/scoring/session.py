@@ -92,6 +92,15 @@ class ModelSession:
         told = dict.fromkeys(reason for reasons in self._shelf.slower.values() for reason in reasons)
         return self._fallen or "; ".join([*told, *([self._texts] if self._texts else [])])
 
+    @property
+    def company(self) -> str:
+        """One line on how many scores other blocks beside a block moved; "" where nobody looked, and on a CPU
+        where none was, as promised."""
+        seen = self._shelf.company.values() if self._fallen is None else ()
+        worst = max(seen, key=lambda each: (each.differ, each.apart), default=None)
+        hidden = worst is None or (self.settings.device == "cpu" and not worst.differ)
+        return "" if hidden else str(worst)
+
     def _recall(self, first: Way) -> None:
         """What earlier self-tests said of these models, asked in this way."""
         if first.scorer != "tree" or self._fallen is not None:

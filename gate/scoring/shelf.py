@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from gate.scoring.answering import TreeModel
+    from gate.scoring.company import Company
     from gate.scoring.hf import HarnessModel
     from gate.scoring.loading import Loaded
     from gate.scoring.vllm import Make
@@ -43,6 +44,7 @@ class Shelf:
         default_factory=dict
     )  # self-tests: "" for exact, or the reason
     slower: dict[Side, list[str]] = field(default_factory=dict)  # why not the fastest kind of the tree scorer
+    company: dict[Side, Company] = field(default_factory=dict)  # whether other blocks moved scores here
     side: Side | None = None
     model: Any = None
     served: Side | None = None  # by vLLM, which holds its model itself
@@ -120,12 +122,13 @@ class Shelf:
                 lambda: self.harness(side, way.batch),
                 partial(self._refuse, side, way),
             )
-            if known is None:
-                self.believed[key] = "" if found else reason
+            if known is None and not (found and reason):  # "" stands for the fastest kind
+                self.believed[key] = reason
             if found is None:
                 raise FellBack("tree", self.ref(side).name, reason)
             if reason:
                 self._note(side, f"not by the fastest kind: {reason}")
+            self.company[side] = found.company()
             self.answering[way] = found
         model: TreeModel = self.answering[way]
         return model

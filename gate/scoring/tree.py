@@ -47,9 +47,10 @@ class Pack:
 class Sorted:
     """Readings in lexicographic order of their inputs: the leaves of the tree from left to right."""
 
-    readings: tuple[Reading, ...]
+    tokens: Ints  # [m, longest]; -1 behind a reading's last
     numbers: Ints  # [m] place in the group
     length: Ints  # [m] inputs
+    start: Ints  # [m] the first scored token
     shared: Ints  # [m] inputs shared with the one before
 
 
@@ -63,21 +64,25 @@ def make_packs(readings: Sequence[Reading], shape: PackShape) -> list[Pack]:
 
 def sort_readings(readings: Sequence[Reading]) -> Sorted:
     """The leaves in depth-first order, with what each shares with the one before."""
-    keys = [reading.tokens[:-1].astype(">u4").tobytes() for reading in readings]
-    order = sorted(range(len(readings)), key=keys.__getitem__)
-    ordered = tuple(readings[number] for number in order)
-    length = np.array([len(reading.tokens) - 1 for reading in ordered], np.int32)
-    shared = np.zeros(len(ordered), np.int32)
-    for place in range(1, len(ordered)):
-        shared[place] = _common(ordered[place - 1].tokens[:-1], ordered[place].tokens[:-1])
-    return Sorted(ordered, np.array(order, np.int32), length, shared)
-
-
-def _common(one: Ints, other: Ints) -> int:
-    both = min(len(one), len(other))
-    differ = one[:both] != other[:both]
-    first = int(differ.argmax()) if both else 0
-    return first if both and differ[first] else both
+    length = np.array([len(reading.tokens) - 1 for reading in readings], np.int32)
+    start = np.array([reading.start for reading in readings], np.int32)
+    place = np.arange(int(length.max()) + 1, dtype=np.int32)
+    tokens = np.full((len(readings), len(place)), -1, np.int32)
+    tokens[place <= length[:, None]] = np.concatenate([reading.tokens for reading in readings])
+    inputs = np.where(place < length[:, None], tokens, -1)
+    # Rows of big-endian numbers compare like byte strings, and what is shorter goes first.
+    keys = (inputs + 1).astype(">u4").view(f"S{4 * len(place)}")[:, 0]
+    order = np.argsort(keys, kind="stable")
+    before, after = inputs[order[:-1]], inputs[order[1:]]
+    differ = before != after
+    shared = np.where(differ.any(1), differ.argmax(1), length[order[1:]])
+    return Sorted(
+        tokens[order],
+        order.astype(np.int32),
+        length[order],
+        start[order],
+        np.concatenate([[0], shared]).astype(np.int32),
+    )
 
 
 def cut(leaves: Sorted, shape: PackShape) -> list[tuple[int, int]]:
@@ -86,8 +91,10 @@ def cut(leaves: Sorted, shape: PackShape) -> list[tuple[int, int]]:
     A prefix that two packs share is repeated in both: that costs its length, so cuts fall where little is
     shared. Dynamic programming over the last pack's first leaf.
     """
-    count = len(leaves.readings)
+    count = len(leaves.length)
     new = np.cumsum(leaves.length.astype(np.int64) - leaves.shared)
+    if shape.square is None and shape.overhead > 0 and new[-1] <= shape.limit:
+        return [(0, count)]  # every cut adds to the cost
     start = leaves.length - new  # tokens of leaves i..j: start[i] + new[j]
     best = np.zeros(count + 1)
     first = np.zeros(count, np.int64)
@@ -116,33 +123,52 @@ def _lay_out(leaves: Sorted, first: int, stop: int) -> Pack:
     shared = leaves.shared[first:stop].copy()
     shared[0] = 0
     length = leaves.length[first:stop]
-    offset = np.concatenate([[0], np.cumsum(length - shared)]).astype(np.int32)
+    own = length - shared
+    offset = np.concatenate([[0], np.cumsum(own)]).astype(np.int32)
     total = int(offset[-1])
-    tokens, depth, end = (np.empty(total, np.int32) for _ in range(3))
-    closed_at = np.full(
-        int(length.max()), total, np.int32
-    )  # by depth: where the subtree of the open node ends
-    for place in reversed(range(stop - first)):
-        here, d, n = slice(offset[place], offset[place + 1]), shared[place], length[place]
-        tokens[here] = leaves.readings[first + place].tokens[d:n]
-        depth[here] = np.arange(d, n)
-        end[here] = closed_at[d:n]
-        closed_at[d:] = offset[place]
-    nodes, targets, owners = _pairs(leaves, first, offset, shared)
+    leaf = np.repeat(np.arange(stop - first), own)
+    depth = np.arange(total, dtype=np.int32) - (offset[:-1] - shared)[leaf]
+    nodes, leaf_of, place = _scored(leaves, first, offset, shared)
     by_row = np.argsort(nodes, kind="stable")
-    rows, pair_row = np.unique(nodes[by_row], return_inverse=True)
-    return Pack(tokens, depth, end, rows, pair_row.astype(np.int32), targets[by_row], owners[by_row])
+    nodes, leaf_of, place = nodes[by_row], leaf_of[by_row] + first, place[by_row]
+    new = np.concatenate([[True], nodes[1:] != nodes[:-1]])
+    return Pack(
+        leaves.tokens[leaf + first, depth],
+        depth,
+        _ends(length, offset, shared),
+        nodes[new],
+        (np.cumsum(new) - 1).astype(np.int32),
+        leaves.tokens[leaf_of, place],
+        leaves.numbers[leaf_of],
+    )
 
 
-def _pairs(leaves: Sorted, first: int, offset: Ints, shared: Ints) -> tuple[Ints, Ints, Ints]:
-    """Node, next token and reading of everything that is scored, reading by reading, in reading order."""
-    path = np.zeros(int(leaves.length[first : first + len(shared)].max()), np.int32)
-    nodes, targets, owners = [], [], []
-    for place, begin in enumerate(shared):
-        reading = leaves.readings[first + place]
-        inputs = len(reading.tokens) - 1
-        path[begin:inputs] = np.arange(offset[place], offset[place + 1])
-        nodes.append(path[reading.start - 1 : inputs].copy())
-        targets.append(reading.tokens[reading.start :])
-        owners.append(np.full(inputs + 1 - reading.start, leaves.numbers[first + place], np.int32))
-    return np.concatenate(nodes), np.concatenate(targets).astype(np.int32), np.concatenate(owners)
+def _ends(length: Ints, offset: Ints, shared: Ints) -> Ints:
+    """Of each node the place after its last descendant."""
+    total = int(offset[-1])
+    end = np.empty(total, np.int32)
+    closed_at = np.full(int(length.max()), total, np.int32)  # by depth, of the node that is open there
+    begins, stops, depths, lengths = (each.tolist() for each in (offset[:-1], offset[1:], shared, length))
+    for begin, stop, d, n in reversed(list(zip(begins, stops, depths, lengths, strict=True))):
+        end[begin:stop] = closed_at[d:n]
+        closed_at[d:] = begin
+    return end
+
+
+def _scored(leaves: Sorted, first: int, offset: Ints, shared: Ints) -> tuple[Ints, Ints, Ints]:
+    """Of all that is scored, reading by reading: the node before it, its leaf, its place in the text."""
+    stop = first + len(shared)
+    length, start = leaves.length[first:stop], leaves.start[first:stop]
+    count = length + 1 - start
+    leaf = np.repeat(np.arange(len(shared), dtype=np.int32), count)
+    place = np.arange(len(leaf), dtype=np.int32) - (np.cumsum(count) - count - start)[leaf]
+    nodes = place - 1 + (offset[:-1] - shared)[leaf]
+    path = np.zeros(int(length.max()), np.int32)
+    at = 0
+    lists = (each.tolist() for each in (offset[:-1], shared, length, start, count))
+    for begin, d, n, scored, some in zip(*lists, strict=True):
+        path[d:n] = np.arange(begin, begin + n - d)
+        if scored <= d:  # scored tokens that follow nodes of other leaves
+            nodes[at : at + d + 1 - scored] = path[scored - 1 : d]
+        at += some
+    return nodes.astype(np.int32), leaf, place

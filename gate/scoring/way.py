@@ -10,7 +10,7 @@ ScorerName = Literal["tree", "hf", "vllm"]
 # Of every scorer: the name in stored keys, its version, raised whenever the same inputs would give other
 # numbers, and what people call it.
 KEYS: Mapping[ScorerName, str] = {"tree": "ftgate-tree", "hf": "lm-eval-hf", "vllm": "lm-eval-vllm"}
-VERSIONS: Mapping[ScorerName, str] = {"tree": "2", "hf": "1", "vllm": "1"}
+VERSIONS: Mapping[ScorerName, str] = {"tree": "3", "hf": "1", "vllm": "1"}
 NAMES: Mapping[ScorerName, str] = {
     "tree": "prefix tree", "hf": "lm-eval HF model", "vllm": "lm-eval vLLM model",
 }  # fmt: skip

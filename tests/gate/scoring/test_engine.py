@@ -19,7 +19,7 @@ from gate.records import ModelRef, Request
 from gate.scoring.ahead import ahead
 from gate.scoring.attention import switched
 from gate.scoring.engine import GPU_SHAPE, TreeEngine
-from gate.scoring.forward import ROWS_AT_ONCE, Caller
+from gate.scoring.forward import ROWS_AT_ONCE, Caller, at_once, by_rows
 from gate.scoring.hf import HarnessModel, answer
 from gate.scoring.readings import Reading, reader
 from gate.scoring.tree import PackShape
@@ -82,20 +82,21 @@ sys.path.insert(0, "tests/doubles")
 from tiny_models import texts, tiny
 from gate.scoring.engine import TreeEngine
 torch.set_num_threads(1)
-print(json.dumps(TreeEngine(tiny("llama")).loglikelihoods([texts(4, seed=1)])[0]))
+engine = TreeEngine(tiny("llama"), attention=sys.argv[1])
+print(json.dumps(engine.loglikelihoods([texts(4, seed=1)])[0]))
 """
 
 
-def test_the_same_bits_in_any_company(pytestconfig: pytest.Config) -> None:
+@pytest.mark.parametrize("attention", ["dense", "blocks"])
+def test_the_same_bits_in_any_company(attention: Any, pytestconfig: pytest.Config) -> None:
     """A group alone, among others, twice in a call, and in another process."""
-    engine = TreeEngine(tiny("llama"))
+    engine = TreeEngine(tiny("llama"), attention=attention)
     group, others = texts(4, seed=1), [texts(3, seed=seed) for seed in (2, 3)]
     (by_itself,) = engine.loglikelihoods([group])
     among = engine.loglikelihoods([others[0], group, others[1], group])
     assert among[1] == among[3] == by_itself
-    shown = subprocess.run(
-        [sys.executable, "-c", ALONE], capture_output=True, text=True, check=True, cwd=pytestconfig.rootpath
-    )
+    command = [sys.executable, "-c", ALONE, attention]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True, cwd=pytestconfig.rootpath)
     assert [tuple(each) for each in json.loads(shown.stdout)] == by_itself
 
 
@@ -183,6 +184,7 @@ def test_what_is_switched_is_switched_back() -> None:
 def test_the_engine_says_how_it_scores() -> None:
     """For the report."""
     assert TreeEngine(tiny("llama"), GPU_SHAPE).how == "packs of 8,192 tokens, dense masks"
+    assert TreeEngine(tiny("llama"), attention="blocks").how == "packs of 2,048 tokens, attention by blocks"
 
 
 def test_items_are_made_ahead_in_order() -> None:
@@ -230,3 +232,18 @@ def test_groups_are_asked_for_as_they_are_needed(attention: Any) -> None:
             engine.loglikelihoods(groups())
     else:
         assert engine.loglikelihoods(groups()) == engine.loglikelihoods([[], texts(2, seed=1), []])
+
+
+def test_a_likeliest_token_is_the_first_of_equals() -> None:
+    """By rows as at once, as torch's argmax has it; log-probabilities to the last bits."""
+    torch.manual_seed(0)
+    logits = torch.randint(-3, 3, (50, 9)).float()
+    rows, tokens = torch.arange(50).repeat_interleave(9), torch.arange(9).repeat(50)
+    value, greedy = by_rows(logits, rows, tokens)
+    wanted, likeliest = at_once(logits, rows, tokens)
+    assert greedy.equal(likeliest)
+    assert int(greedy.sum()) == 50
+    assert int((value == value.view(50, 9).amax(-1).repeat_interleave(9)).sum()) > 60  # ties that are not it
+    torch.testing.assert_close(value, wanted, atol=1e-6, rtol=0)
+    assert by_rows(logits.to(torch.bfloat16), rows, tokens)[0].equal(value)
+    assert not torch.isfinite(by_rows(logits.fill_(float("inf")), rows, tokens)[0]).any()

@@ -17,9 +17,10 @@ from gate.errors import MeasurementError
 from gate.records import Request
 from gate.scoring import decoding
 from gate.scoring.forward import Unsound
-from gate.scoring.generating import Generator, end_tokens, generate, require_greedy
+from gate.scoring.generating import Generator, Text, end_tokens, generate, read_prompts, require_greedy
 from gate.scoring.hf import HarnessModel, answer
 from gate.scoring.rowtest import check, choose_rows
+from gate.scoring.stopping import Ask
 
 LEFT = {
     "llama, dynamic rope", "phi 3, longrope", "gpt-neo", "falcon, alibi", "bloom", "mamba", "qwen3 next",
@@ -70,6 +71,73 @@ def test_a_prompt_that_is_too_long_loses_its_beginning(harness: HarnessModel) ->
     said = json.dumps({"until": [], "max_gen_toks": 12})
     requests = [Request("generate_until", words, generation=said), prompts(2)[1]]
     assert by_rows(harness, requests) == [each.text for each in answer(harness, requests, "cpu")]
+
+
+class Counted(decoding.Decoder):
+    """Notes how many there were."""
+
+    count = 0
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        type(self).count += 1
+
+
+def test_the_cache_is_kept_for_the_next_call(harness: HarnessModel) -> None:
+    """One decoder for calls of one shape, another where it changes, none after a release or an error; and
+    the texts are those of a new one."""
+    Counted.count = 0
+    model, requests = harness.model, prompts(24)
+    generator = Generator(model, harness.tok_decode, end_tokens(model), most=6, decoder=Counted)
+    made = []
+    for some in (requests[:12], requests[11::-1], requests[:12]):
+        found = generate(generator, harness, some)
+        made.append((Counted.count, found == by_rows(harness, some, most=6)))
+    assert made == [(1, True)] * 3
+    generate(generator, harness, requests[:2])
+    assert Counted.count == 2
+    generator.release()
+    generate(generator, harness, requests[:2])
+    assert Counted.count == 3
+
+
+def test_nothing_is_kept_after_an_error() -> None:
+    """What is not finite would stay in the cache."""
+    model = tiny("llama")
+    generator = Generator(model, lambda tokens: "", frozenset())
+    text = Text((5, 6, 7), Ask(4, ()))
+    generator.generate([text])
+    assert generator._kept is not None
+    with torch.no_grad():
+        model.get_output_embeddings().weight[7] = float("inf")
+    with pytest.raises(MeasurementError, match="not finite"):
+        generator.generate([Text((5, 6, 7), Ask(4, ()))])
+    assert generator._kept is None
+
+
+@pytest.mark.parametrize("add_start", [None, True])
+def test_a_prompt_is_read_as_lm_eval_reads_it_alone(harness: HarnessModel, add_start: bool | None) -> None:
+    """Whether it brings a start token or not, whatever comes first in its batch, and cut on the left."""
+    start = harness.tokenizer.bos_token
+    assert start
+    tokenizer = copy.deepcopy(harness.tokenizer)
+    processor = tokenizer.backend_tokenizer
+    bare = tokenizer.encode("a", add_special_tokens=True)
+    if bare[0] != tokenizer.bos_token_id:  # the demo's adds none: one that does, as most do
+        from tokenizers.processors import TemplateProcessing
+
+        pair = [(start, tokenizer.bos_token_id)]
+        processor.post_processor = TemplateProcessing(single=f"{start} $A", special_tokens=pair)
+    model = HarnessModel(pretrained=harness.model, tokenizer=tokenizer, batch_size=1, add_bos_token=add_start)
+    contexts = ["Once upon a time", f"{start}Once upon a time", "The end", f"{start}The " + "end " * 40]
+    alone = []
+    for text in contexts:
+        ids, mask = model.tok_batch_encode([text], left_truncate_len=30)
+        alone.append(tuple(ids[0][mask[0].bool()].tolist()))
+    assert [ids.count(tokenizer.bos_token_id) for ids in alone] == [1, 1, 1, 0]
+    for order in (contexts, contexts[::-1]):
+        found = dict(zip(order, read_prompts(model, order, 30), strict=True))
+        assert [found[text] for text in contexts] == alone
 
 
 def test_a_text_ends_at_the_models_end_token(harness: HarnessModel) -> None:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gate.scoring.decoding import shared_prefix
-from gate.scoring.rows import Entry, make_rows, together
+from gate.scoring.rows import COLUMNS, Entry, ladder, make_rows, together
 
 ENTRIES = st.lists(st.tuples(st.integers(1, 40), st.integers(1, 20)), min_size=1, max_size=30)
 
@@ -80,3 +80,17 @@ def test_prompts_are_read_together_as_memory_allows(
 ) -> None:
     """Padded to the longest of them; one is read whatever its length."""
     assert together([Entry(n, prompt, 1) for n, prompt in enumerate(prompts)], most, tokens) == count
+
+
+def test_rows_come_in_few_shapes() -> None:
+    """A small call decodes few rows, at most a third more than it has texts; about as long texts share a
+    width."""
+    steps = [ladder(least, 256) for least in range(1, 257)]
+    assert sorted(set(steps)) == [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256]
+    assert all(least <= step <= 1.5 * least for least, step in enumerate(steps, 1))
+    assert ladder(9, 10) == 10
+    assert ladder(300, 256) == 256
+    shapes = {
+        (r.count, r.width) for n in (5, 6) for p in (70, 90) for r in [make_rows([Entry(0, p, 20)] * n, 16)]
+    }
+    assert shapes == {(6, 2 * COLUMNS)}

@@ -27,12 +27,16 @@ REFUSED = {
 }
 
 
+DENSE = {"falcon", "gemma 2", "gpt-oss"}  # their attention is their own, caps scores, or has sinks
+
+
 @pytest.mark.parametrize("name", sorted(set(CONFIGS) - set(REFUSED)))
 def test_a_sound_architecture_gives_its_own_numbers(name: str) -> None:
     """Believed by the self-test, and exact on texts that the self-test never saw, to is_greedy."""
     model = tiny(name)
     engine, why = choose(model, 2048)
     assert engine is not None, why
+    assert (engine.attention, why) == ("dense" if name in DENSE else "blocks", "")
     readings = texts(5, seed=3)
     found, own = engine.loglikelihoods([readings])[0], one_by_one(model, readings)
     assert [score for score, _ in found] == pytest.approx([score for score, _ in own], abs=1e-4)
@@ -92,6 +96,21 @@ class OffByOne(TreeEngine):
         return super()._dense({**parts, "subtree_end": parts["subtree_end"] + 1})
 
 
+class BlocksOffByOne(TreeEngine):
+    """The same where attention is by blocks."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__(model, attention="blocks")
+
+    def _blocks(self, parts: dict[str, torch.Tensor]) -> dict[str, Any]:
+        return super()._blocks({**parts, "subtree_end": parts["subtree_end"] + 1})
+
+
+def wide_blocks(model: Any) -> TreeEngine:
+    """The window one token too wide, and attention by blocks."""
+    return TreeEngine(model, attention="blocks", caller=WindowOffByOne)
+
+
 class WindowOffByOne(Caller):
     """Takes the window one token too wide."""
 
@@ -105,6 +124,9 @@ class WindowOffByOne(Caller):
     [
         ("llama", OffByOne),
         ("gpt-2", OffByOne),
+        ("llama", BlocksOffByOne),
+        ("gemma 3", BlocksOffByOne),
+        ("mistral, window", wide_blocks),
         ("llama", lambda model: TreeEngine(model, caller=PositionsByOrder)),
         ("gpt-2", lambda model: TreeEngine(model, caller=PositionsByOrder)),
         ("mistral, window", lambda model: TreeEngine(model, caller=NoWindow)),

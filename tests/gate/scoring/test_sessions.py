@@ -377,21 +377,32 @@ def test_a_start_token_that_the_template_wrote_is_not_doubled(starting: ModelRef
     assert_same([added, written], ask_lm_eval(requests, starting.path))
 
 
+STARTED = [
+    Request("generate_until", text, generation=GENERATION) for text in ("A longer text", "<|endoftext|>A")
+]
+
+
 @pytest.mark.parametrize(
-    "requests",
-    [
-        [Request("loglikelihood", " <|endoftext|>Hello", " there")],
-        [
-            Request("generate_until", text, generation=GENERATION)
-            for text in ("A longer text", "<|endoftext|>A")
-        ],
-    ],
+    ("scorer", "requests"),
+    [("auto", [Request("loglikelihood", " <|endoftext|>Hello", " there")]), ("hf", STARTED)],
     ids=["template begins with a space", "one of a batch"],
 )
-def test_a_doubled_start_token_is_named(requests: list[Request], starting: ModelRef) -> None:
+def test_a_doubled_start_token_is_named(scorer: Any, requests: list[Request], starting: ModelRef) -> None:
     """Where lm-eval would score two start tokens in a row, it is an error."""
-    with session(starting, starting) as both, pytest.raises(MeasurementError, match="doubled start token"):
+    evaluation = replace(FLOAT32, scorer=scorer)
+    with (
+        ModelSession(starting, starting, evaluation, Trust()) as both,
+        pytest.raises(MeasurementError, match="doubled start token"),
+    ):
         both.scorer("base").score(requests)
+
+
+def test_a_prompt_with_a_start_token_is_read_as_alone(starting: ModelRef) -> None:
+    """By rows nothing doubles because of the prompt that comes first, as lm-eval has it one by one."""
+    with session(starting, starting) as both:
+        together = both.scorer("base").score(STARTED)
+    with ModelSession(starting, starting, replace(FLOAT32, scorer="hf"), Trust()) as alone:
+        assert together == [alone.scorer("base").score([request])[0] for request in STARTED]
 
 
 def test_rolling_has_one_start_token(starting: ModelRef, base: ModelRef) -> None:

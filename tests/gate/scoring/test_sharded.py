@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM
+from tiny_models import CONFIGS
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from gate.records import ModelRef
+from gate.records import ModelRef, Request
 from gate.scoring.engine import TreeEngine
+from gate.scoring.hf import HarnessModel, answer
 from gate.scoring.selftest import choose, forest
 from gate.scoring.settings import devices_needed, weight_bytes
 
@@ -53,4 +60,72 @@ def test_layers_that_lie_elsewhere_score_alike(base: ModelRef, tmp_path: Path) -
     readings = forest(1000, 200)
     engine, reason = choose(parts, 1024)
     assert engine is not None, reason
-    assert engine.loglikelihoods([readings]) == TreeEngine(whole, engine.shape).loglikelihoods([readings])
+    same = TreeEngine(whole, engine.shape, engine.attention)
+    assert engine.loglikelihoods([readings]) == same.loglikelihoods([readings])
+    assert by_harness(parts, base) == by_harness(whole, base)
+
+
+ASKED = [Request("loglikelihood", f"What is {what}?", " a river") for what in ("this", "the Nile or the Po")]
+
+
+def by_harness(model: Any, base: ModelRef) -> list[float | None]:
+    """The fall-back's log-likelihoods."""
+    tokenizer = AutoTokenizer.from_pretrained(base.path)
+    harness = HarnessModel(pretrained=model, tokenizer=tokenizer, batch_size=2, softmax_dtype="float32")
+    return [each.logprob for each in answer(harness, ASKED, "cpu")]
+
+
+HALVES = """
+import json, sys, torch
+import torch.distributed as dist
+from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers.distributed import DistributedConfig
+from gate.records import Request
+from gate.scoring.hf import HarnessModel, answer
+from gate.scoring.selftest import choose, forest
+torch.set_num_threads(1)
+dist.init_process_group("gloo")
+path, asked = sys.argv[1], [Request("loglikelihood", *each) for each in json.loads(sys.argv[2])]
+model = AutoModelForCausalLM.from_pretrained(
+    path, dtype=torch.float32, distributed_config=DistributedConfig(tp_plan="auto")
+)
+engine, reason = choose(model, 1024)
+assert engine is not None, reason
+harness = HarnessModel(
+    pretrained=model, tokenizer=AutoTokenizer.from_pretrained(path), batch_size=2, softmax_dtype="float32"
+)
+found = {
+    "own": model.model.layers[0].mlp.up_proj.weight.to_local().numel(),
+    "tree": engine.loglikelihoods([forest(1000, 200)])[0],
+    "hf": [each.logprob for each in answer(harness, asked, "cpu")],
+}
+if dist.get_rank() == 0:
+    print(json.dumps(found))
+dist.destroy_process_group()
+"""
+
+
+def test_a_model_whose_matrices_are_halved_scores_alike(base: ModelRef, maker: Any) -> None:
+    """Two gloo processes with half of every matrix each: the whole model's scores, self-test included, by the
+    tree and by the fall-back."""
+    tokenizer = AutoTokenizer.from_pretrained(base.path)
+    torch.manual_seed(0)
+    config = CONFIGS["llama"]()
+    config.vocab_size = len(tokenizer)
+    whole = AutoModelForCausalLM.from_config(config).eval()
+    ref = maker.save("halved", whole, tokenizer)
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--no-python"]
+    asked = json.dumps([(each.context, each.continuation) for each in ASKED])
+    shown = subprocess.run(
+        [*launch, sys.executable, "-c", HALVES, ref.path, asked],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert shown.returncode == 0, shown.stderr
+    found = json.loads(shown.stdout.splitlines()[-1])
+    assert found["own"] == whole.model.layers[0].mlp.up_proj.weight.numel() / 2
+    wanted = TreeEngine(whole).loglikelihoods([forest(1000, 200)])[0]
+    assert [score for score, _ in found["tree"]] == pytest.approx([score for score, _ in wanted], abs=1e-4)
+    assert found["hf"] == pytest.approx(by_harness(whole, ref), abs=1e-4)

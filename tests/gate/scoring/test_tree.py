@@ -14,6 +14,7 @@ from gate.scoring.batches import ALIGN, Batch, alone, filled
 from gate.scoring.flex import Blocks, find_blocks
 from gate.scoring.masks import additive, allowed
 from gate.scoring.readings import Reading
+from gate.scoring.sparse import BLOCK, attend, block_mask
 from gate.scoring.tree import Pack, PackShape, cut, make_packs, sort_readings
 
 SMALL = PackShape(limit=24, step=1, overhead=2)
@@ -218,3 +219,37 @@ def test_the_mask_by_its_definition() -> None:
         assert mask.dtype == torch.bfloat16
         assert ((mask[0, 0] == 0) == seen).all()
         assert torch.isinf(mask[0, 0][~seen]).all()
+
+
+@pytest.mark.parametrize("window", [None, 1, 40, 200])
+@pytest.mark.parametrize("sizes", [[1], [BLOCK], [BLOCK + 1], [60, 500, 30, 90, 400]])
+def test_attention_by_blocks_is_the_mask_s(window: int | None, sizes: list[int]) -> None:
+    """The same weighted values as with the whole dense mask, heads sharing keys, and fewer looked at."""
+    rng = np.random.default_rng(4)
+    documents = [rng.integers(0, 50, size) for size in sizes]
+    ends = [rng.integers(0, 50, 150) for _ in range(3)]
+    group = [
+        Reading(np.concatenate([text, end]).astype(np.int32), len(text)) for text in documents for end in ends
+    ]
+    (pack,) = make_packs(group, PackShape(limit=10_000, overhead=9_999))
+    torch.manual_seed(0)
+    query, key, value = (torch.randn(1, heads, len(pack), 8) for heads in (4, 2, 2))
+    exact = allowed(torch.from_numpy(pack.subtree_end), torch.from_numpy(pack.depth), window)
+    wanted = torch.nn.functional.scaled_dot_product_attention(
+        query, key, value, attn_mask=additive(exact, torch.float32), enable_gqa=True
+    )
+    mask = block_mask(pack.subtree_end, pack.depth, window, torch.float32)
+    found, _ = attend(None, query, key, value, mask)
+    torch.testing.assert_close(found.transpose(1, 2), wanted, atol=1e-5, rtol=0)
+    looked = sum(part.mask.numel() for part in mask.parts)  # type: ignore[attr-defined]
+    assert looked < exact.numel() * (0.75 if len(sizes) > 1 else 1.01)
+
+
+def test_attention_by_blocks_takes_no_other_mask() -> None:
+    """Nor caps: then the self-test goes on to dense masks."""
+    states = torch.zeros(1, 2, 5, 8)
+    mask = block_mask(np.arange(1, 6, dtype=np.int32), np.zeros(5, np.int32), None, torch.float32)
+    with pytest.raises(ValueError, match="softcap"):
+        attend(None, states, states, states, mask, softcap=30.0)
+    with pytest.raises(ValueError, match="no other mask"):
+        attend(None, states, states, states, mask.clone())
