@@ -37,10 +37,10 @@ class Posting:
     policy_path: str = ""
     template_path: str = ""
     template: str = ""  # the base ref's own, as text
-    fail_on_undecided: bool = True  # as the job was asked that measured
     looked_up: bool = False
     previous: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     spent: float = 0.0  # device-seconds
+    fail_on_undecided: bool = True  # as the job was asked that measured
 
 
 def begin(run_dir: Path) -> None:
