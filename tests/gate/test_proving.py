@@ -21,7 +21,7 @@ from gate.records import (
     TaskSpec,
 )
 from gate.records import Provenance as Where
-from gate.stats.proportions import noninferior_p
+from gate.stats.proportions import noninferior_p, range_bounds
 from gate.verdict import Verdict, judge
 
 BASE = ModelRef("base", "/models/base", "sha256:b")
@@ -178,6 +178,21 @@ def test_groups_and_averages_are_proven_as_one_mean() -> None:
     tight = decided(run, drop(0.01), Rule("average", "general", "max_drop", 0.005))
     assert [finding.outcome for finding in tight.findings] == ["undecided"] * 2
     assert "clusters" in tight.findings[0].note
+
+
+def test_a_small_task_weighs_as_much_as_its_share_also_where_all_of_it_is_lost() -> None:
+    """Of a mean of two tasks a document of the small one counts ten times as much, so the further cluster
+    does; documents of two tasks are never one, whatever their numbers."""
+    large, small = flips(1000, 40, 35), flips(100, 6, 5)
+    run = run_of((leaf_of("a", *large),), (leaf_of("b", *small),))
+    said = decided(run, Rule("average", "general", "max_drop", 0.01)).findings[0].note
+    scales = 0.5 * 1100 / 1000, 0.5 * 1100 / 100
+    losses = np.concatenate(
+        [(base - tuned) * s for (base, tuned), s in zip((large, small), scales, strict=True)]
+    )
+    high = range_bounds(losses, [str(at) for at in range(1100)], 0.05, (-scales[1], scales[1])).high
+    assert f"the drop is below {high:.4g}" in said
+    assert "over 1,100 clusters" in said
 
 
 def test_documents_that_stand_in_it_twice_prove_no_more_than_once() -> None:
