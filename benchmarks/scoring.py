@@ -20,7 +20,6 @@ import logging
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import Any
 
@@ -29,40 +28,13 @@ from lm_eval.api.instance import Instance
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from benchmarks.mixes import KINDS, Mix, make_mix
+from benchmarks.scored import Row, Scored
 from benchmarks.shapes import SHAPES, VOCABULARY, device, random_llama
 from gate.records import Request
 from gate.scoring.hf import HarnessModel
 from gate.scoring.tree import make_packs
 
 ALONE = 32  # requests that HF also scores one by one
-
-
-@dataclass(slots=True)
-class Scored:
-    """Log-likelihoods in the requests' order, seconds of building and of all, peak device memory in bytes."""
-
-    values: list[float]
-    building: float
-    total: float
-    memory: int
-    how: str = ""
-    nodes: int = 0
-
-
-@dataclass(slots=True)
-class Row:
-    """One mix: ours, HF at its best, HF's others."""
-
-    mix: Mix
-    ours: Scored
-    best: Scored
-    bound: float
-    others: list[Scored] = field(default_factory=list)
-    alone: float = math.nan
-
-    @property
-    def ratio(self) -> float:
-        return self.best.total / self.ours.total
 
 
 def length(model: Any) -> int:
