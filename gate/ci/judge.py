@@ -57,7 +57,7 @@ def _judge_one(
     if handed is None:
         error = TrainingError(
             f"{change.path} was not trained: the handover has no model for it",
-            hint="look at the training job's log",
+            hint="look at the training job's log, and run it again",
         )
         return _refuse(change, error, setting, shell)
     run = run_config(change, setting, shell, tuned=handed.model, check=check)

@@ -10,16 +10,12 @@ from gate.ci.announce import announced, being_measured, broken_off
 from gate.ci.plan import CiOptions
 from gate.ci.record import CI, read_ci, read_posting
 from gate.ci.refs import at_tip
-from gate.ci.restored import restored
-from gate.ci.run import EDITABLE, LONGEST_LINE, Effects, find_pull, tell
+from gate.ci.run import EDITABLE, Effects, find_pull, tell
 from gate.errors import FAIL, PASS, UsageError
-from gate.github.api import GitHub
 from gate.github.commands import write_outputs
 from gate.github.events import read_event, read_runner
-from gate.github.publishing import Publication, publish
 from gate.github.token import Token
 from gate.records import CiRun, Event
-from gate.report.text import one_line
 from gate.repository import Repository
 from gate.shell import Shell
 
@@ -43,9 +39,6 @@ def publish_finished(options: CiOptions, token: Token, shell: Shell, effects: Ef
         fails = options.fail_on_undecided and read_posting(options.run_dir).fail_on_undecided
         options = replace(options, fail_on_undecided=fails)
     elif options.run_dir.exists():
-        known = restored(github, event)
-        if known is not None:
-            return publish_again(known, github, shell, effects)
         run = broken_off(run, options, runner, shell)
     elif options.handover.is_dir():
         run = being_measured(run, options, runner, github, shell)
@@ -54,14 +47,6 @@ def publish_finished(options: CiOptions, token: Token, shell: Shell, effects: Ef
     code = tell(run, options, runner, github, shell, effects)
     waits = pending(run.outcome, run.exit_code) and event.kind != "workflow_run"
     return FAIL if waits else code
-
-
-def publish_again(known: Publication, github: GitHub, shell: Shell, effects: Effects) -> int:
-    """Post what this run has published before; the exit code that its check run ended with."""
-    for failure in publish(github, known, wait=effects.wait).failures:
-        shell.warn(one_line(str(failure), LONGEST_LINE))
-    shell.say("this run's verdict stands: what was published is published again")
-    return PASS if known.aggregate.conclusion == "success" else FAIL
 
 
 def look_only(options: CiOptions, token: Token, shell: Shell, effects: Effects) -> int:
@@ -93,9 +78,15 @@ def left_by_judge(run_dir: Path, event: Event) -> CiRun:
             f"{run_dir} is about {run.event.head_sha[:12]}, this event about {event.head_sha[:12]}",
             hint="publish what this run's own judge job left",
         )
+    if run.event.run_id != event.run_id:
+        raise UsageError(
+            f"{run_dir} is of run {run.event.run_id}, this is run {event.run_id}",
+            hint="publish what this run's own judge job left",
+        )
     if event.pull and run.event.base_ref != event.base_ref:
         raise UsageError(
             f"judged by the policy of {run.event.base_ref}, but it goes into {event.base_ref}",
             hint="a judge without a token knows the default branch alone",
         )
-    return replace(run, event=event)
+    # As the attempt that measured: of one that is run again in parts, this may be a later one.
+    return replace(run, event=replace(event, run_attempt=run.event.run_attempt))

@@ -6,6 +6,7 @@ All of it is a courtesy: where GitHub does not answer, the config is simply run.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,7 +29,7 @@ from gate.ci.attach import (
 )
 from gate.ci.check import Check, CiSetting, digest_inputs, folder_name
 from gate.ci.vouching import Proven, moved_since, proven, unchanged_there
-from gate.errors import ConfigErrors, GateError, GitHubError, Interrupted, StoreError
+from gate.errors import ConfigErrors, Forbidden, GateError, GitHubError, Interrupted, StoreError
 from gate.github.api import CheckOutput, CheckRun, GitHub
 from gate.github.checkruns import RUNNING, CheckRunProgress, app_of, external_id, put_check
 from gate.github.checkruns import Check as CheckState
@@ -80,7 +81,8 @@ class Watch:
             self.seen = look_for_living(self.github, heads, tuple(self.inputs), self.event.run_id)
             ends = outdated(list(self.seen.values()), list(self.inputs.values()))
             for run_id in ends if self._cancels else ():
-                self.github.cancel_run(run_id)
+                with suppress(Forbidden):  # a judge may not: what looked before it has
+                    self.github.cancel_run(run_id)
             for path, seen in look_at_commits(self.github, self._commits(heads), self.event.run_id):
                 if path in self.seen:
                     self.seen[path] = newest_first((*self.seen[path], seen))

@@ -232,8 +232,9 @@ def test_in_forks_the_job_that_measures_says_its_verdicts_in_the_name_of_a_step(
     for outcome, measures in (("pass", False), ("undecided", True)):
         needs = {"needs": {"announce": {"outputs": {"outcome": outcome}}}}
         states = {"success": lambda: True, "cancelled": lambda: False}
+        run = {"github": {"event": {"workflow_run": {"conclusion": "success"}}}}
         for name in ("handover", "judge"):
-            assert condition(steps[name]["if"], needs, states) is measures
+            assert condition(steps[name]["if"], {**needs, **run}, states) is measures
         assert condition(steps["publish"]["if"], needs, states)
 
 
@@ -254,9 +255,10 @@ def test_two_jobs_train_and_judge_whatever_has_no_verdict(outcome: str) -> None:
     """Missing, undecided or broken: trained and measured. Taken over: neither, and the publish step, which
     looks itself, ends the required job."""
     jobs = written("two-jobs")["ftgate.yml"]["jobs"]
-    context = {"needs": {"look": {"outputs": {"outcome": outcome} if outcome else {}}}}
-    states = {"cancelled": lambda: False, "success": lambda: True}
     measures = outcome not in ("pass", "fail")
+    trained = {"result": "success" if measures else "skipped"}
+    context = {"needs": {"look": {"outputs": {"outcome": outcome} if outcome else {}}, "train": trained}}
+    states = {"cancelled": lambda: False, "success": lambda: True}
     assert condition(jobs["train"]["if"], context, states) is measures
     steps = {step["id"]: step for step in jobs["judge"]["steps"] if "id" in step}
     for name in ("judge", "handover"):
@@ -389,18 +391,49 @@ def test_the_comment_is_written_however_the_verdict_ended(result: str) -> None:
         assert made is (form != "forks" or result != "skipped")
 
 
-def test_a_verdict_is_fetched_by_what_the_judge_says_of_it() -> None:
-    """In two jobs the training job, in the same run, may upload an artifact of any name before the judge."""
-    jobs = written("two-jobs")["ftgate.yml"]["jobs"]
-    (step,) = (each for each in jobs["comment"]["steps"] if "download" in each.get("uses", ""))
-    assert "name" not in step["with"]
-    output = jobs["judge"]["outputs"]["artifact-id"]
-    assert (
-        filled(step["with"]["artifact-ids"], {"needs": {"judge": {"outputs": {"artifact-id": "7"}}}}) == "7"
-    )
-    (upload,) = (each for each in jobs["judge"]["steps"] if each.get("id") == "results")
+@pytest.mark.parametrize(
+    ("form", "file", "job", "readers"),
+    [
+        ("trusted", "ftgate.yml", "verdict", ("comment", "sign")),
+        ("two-jobs", "ftgate.yml", "judge", ("comment",)),
+        ("forks", "ftgate-judge.yml", "judge", ("comment",)),
+    ],
+)
+def test_a_verdict_is_fetched_by_what_its_job_says_of_it(
+    form: Form, file: str, job: str, readers: tuple[str, ...]
+) -> None:
+    """An earlier attempt's artifact has the same name, and a training job in the same run may upload one of
+    any: by its id it is the one. Where it cannot be fetched the comment stays as it is."""
+    jobs = written(form)[file]["jobs"]
+    (upload,) = (each for each in jobs[job]["steps"] if each.get("id") == "results")
     assert "upload-artifact" in upload["uses"]
-    assert filled(output, {"steps": {"results": {"outputs": {"artifact-id": "8"}}}}) == "8"
+    assert upload["with"]["overwrite"] is True
+    said = {"steps": {"results": {"outputs": {"artifact-id": "8"}}}}
+    assert filled(jobs[job]["outputs"]["artifact-id"], said) == "8"
+    for reader in readers:
+        (step,) = (each for each in jobs[reader]["steps"] if "download" in each.get("uses", ""))
+        assert "name" not in step["with"]
+        needs = {"needs": {job: {"outputs": {"artifact-id": "7"}}}}
+        assert filled(step["with"]["artifact-ids"], needs) == "7"
+    (tells,) = (each for each in jobs["comment"]["steps"] if each.get("uses") == ACTION)
+    states = {"success": lambda: True}
+    for known, fetched, told in (("7", "success", True), ("7", "failure", False), ("", "skipped", True)):
+        context = {
+            "needs": {job: {"outputs": {"artifact-id": known}}},
+            "steps": {"results": {"outcome": fetched}},
+        }
+        assert condition(tells["if"], context, states) is told
+
+
+@pytest.mark.parametrize(("ended", "fetched"), [("success", True), ("failure", False), ("cancelled", False)])
+def test_a_model_is_fetched_from_a_training_that_succeeded(ended: str, fetched: bool) -> None:
+    """Where it failed this time, an earlier attempt's model would be judged."""
+    needs = {"announce": {"outputs": {}}, "look": {"outputs": {}}, "train": {"result": ended}}
+    context = {"needs": needs, "github": {"event": {"workflow_run": {"conclusion": ended}}}}
+    for form, file in (("two-jobs", "ftgate.yml"), ("forks", "ftgate-judge.yml")):
+        steps = written(form)[file]["jobs"]["judge"]["steps"]
+        (step,) = (each for each in steps if each.get("id") == "handover")
+        assert condition(step["if"], context, {"success": lambda: True}) is fetched, form
 
 
 @pytest.mark.parametrize(

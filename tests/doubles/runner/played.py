@@ -85,7 +85,7 @@ def setup_python(room: Room, given: Mapping[str, str]) -> dict[str, str]:
 
 def upload(room: Room, given: Mapping[str, str]) -> dict[str, str]:
     """actions/upload-artifact: regular files, hidden ones where asked for; a name is given once a run."""
-    known = ("name", "path", "if-no-files-found", "compression-level", "retention-days")
+    known = ("name", "path", "if-no-files-found", "compression-level", "retention-days", "overwrite")
     _only(given, *known, "include-hidden-files")
     source = room.workspace / given["path"] if given["path"] else None
     files = [path for path in sorted(source.rglob("*")) if path.is_file()] if source else []
@@ -95,7 +95,7 @@ def upload(room: Room, given: Mapping[str, str]) -> dict[str, str]:
         if given.get("if-no-files-found") == "error":
             raise Failed("No files were found with the provided path")
         return {}
-    if given["name"] in room.artifacts:
+    if given["name"] in room.artifacts and given.get("overwrite") != "true":
         raise Failed("Conflict: an artifact with this name already exists on the workflow run")
     place = room.store / given["name"]
     for path in files:

@@ -125,7 +125,6 @@ def test_a_verdict_is_published_with_small_packages(gain: float, code: int, tmp_
         access = {"GITHUB_TOKEN": "t", "GITHUB_API_URL": server.url}
         for place, expected in ((folder / "run", code), (broken, 3)):
             asked = ("--mode", "publish", "--run-dir", str(place))
-            state.checks.clear()  # what this run has published stands, whatever folder is lost
             ended, said, _ = ci(scratch, folder, payload, *asked, **access)
             assert ended == expected, said
             assert "not installed here" not in said

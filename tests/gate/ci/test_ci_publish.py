@@ -59,14 +59,15 @@ class Place:
         return run_in(self.scratch, "pull_request", self.payload, stub=stub, folder=self.folder).code
 
     def publish(
-        self, token: str = "t", payload: object = None, who: str = "", **options: Any
+        self, token: str = "t", payload: object = None, who: str = "", **asked_of: Any
     ) -> tuple[int, list[str]]:
         """`ftgate ci --mode publish`, by Actions or by the App `who`: its exit code and what it said."""
         said: list[str] = []
         session = self.github.session(f"{who}[bot]", who) if who else self.github.session()
-        environ = environment(self.folder, "pull_request", payload or self.payload)
+        variables = {name: asked_of.pop(name) for name in list(asked_of) if name.isupper()}
+        environ = environment(self.folder, "pull_request", payload or self.payload, **variables)
         shell = Shell(environ, said.append, said.append, SilentProgress())
-        asked = replace(CiOptions(mode="publish", run_dir=self.folder / "run"), **options)
+        asked = replace(CiOptions(mode="publish", run_dir=self.folder / "run"), **asked_of)
         effects = Effects(lambda *_: session, StubCheck(), lambda _: None)
         with chdir(self.scratch.path):
             return run_ci(asked, Token(token), shell, effects), said
@@ -143,41 +144,24 @@ def test_a_job_that_broke_off_leaves_nothing_in_progress(place: Place) -> None:
     assert "left no result" in body
 
 
-def test_a_folder_that_could_not_be_fetched_makes_no_verdict_undone(place: Place) -> None:
-    """The whole comment lies in this run's check run: it is written again, and ends as it did."""
-    for gain, code in ((0.2, 0), (0.0, 1)):
-        shutil.rmtree(place.folder, ignore_errors=True)
-        place.github.state.comments.clear()
-        place.judge(gain)
-        place.publish(comment="never")
-        assert place.bodies == []
-        before = dict(place.checks)
-        shutil.rmtree(place.folder / "run")
-        (place.folder / "run").mkdir()
-        ended, said = place.publish()
-        assert (ended, place.checks) == (code, before)
-        assert "this run's verdict stands: what was published is published again" in said
-        (body,) = place.bodies
-        assert "left no result" not in body
-        assert LORA in body
-
-
-def test_what_an_earlier_attempt_published_is_not_this_ones(place: Place) -> None:
-    """Run again and broken off, its check runs are in progress again: nothing is restored over that."""
+def test_a_folder_of_another_run_is_not_posted_and_one_of_an_earlier_attempt_as_that(place: Place) -> None:
+    """What is run again in parts may have its verdict from before: it is that attempt's, and changes no
+    check run of a later one."""
     place.judge()
-    place.publish()
-    session, runs = place.github.session(), list(place.github.state.checks.values())
-    config = next(each for each in runs if each.name != "ftgate")
-    inputs = config.external_id.partition("/")[0]
-    session.create_check_run(
-        place.head, config.name, CheckOutput("running", "x"), status="in_progress",
-        external_id=f"{inputs}/100/2",
+    run = read_ci(place.folder / "run")
+    write_ci(place.folder / "run", replace(run, event=replace(run.event, run_id=99)))
+    with pytest.raises(UsageError, match="is of run 99, this is run 100"):
+        place.publish()
+    write_ci(place.folder / "run", run)
+    session = place.github.session()
+    later = session.create_check_run(
+        place.head, "ftgate", CheckOutput("could not measure", "x"), status="completed",
+        conclusion="failure", external_id="100/2",
     )  # fmt: skip
-    shutil.rmtree(place.folder / "run")
-    (place.folder / "run").mkdir()
-    code, _ = place.publish()
-    assert code == 3
-    assert "left no result" in place.bodies[0]
+    assert place.publish(GITHUB_RUN_ATTEMPT="2")[0] == 0
+    assert place.github.state.checks[later.id].conclusion == "failure"
+    posted = [each for each in place.github.state.checks.values() if each.external_id == "100/1"]
+    assert [each.conclusion for each in posted] == ["success"]
 
 
 def test_where_nothing_is_measured_whoever_comments_says_so(place: Place) -> None:
