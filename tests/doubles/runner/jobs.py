@@ -25,6 +25,7 @@ JOB_KEYS = {
     "name", "runs-on", "timeout-minutes", "permissions", "outputs", "steps", "needs", "if",
     "concurrency", "environment", "container",
 }  # fmt: skip
+UNSET = {"FTGATE_SALT": ""}  # secrets that a workflow may name and a repository may lack
 WORKFLOW_KEYS = {"name", "run-name", "on", "permissions", "jobs", "concurrency"}
 
 
@@ -143,8 +144,8 @@ class Runner:
         held.title = filled(job.get("name", name), context)
         self._tell(run, held, "in_progress")
         held.environment = filled(str(job.get("environment", "")), context)
+        context["secrets"] = Strict({**UNSET, **(self.secrets if held.environment else {})})
         if held.environment:
-            context["secrets"] = Strict(self.secrets)
             self.approve(held.environment)
         ended_early = {**functions, "cancelled": lambda: True, "success": lambda: False}
         goes_on = condition(job.get("if"), context, ended_early)  # asked when its run is cancelled
