@@ -22,7 +22,7 @@ from gate.ci.needed import settled
 from gate.ci.plan import CiOptions, CiPlan, make_plan, posting_of
 from gate.ci.record import begin, write_ci, write_posting
 from gate.ci.watch import Watch
-from gate.errors import ConfigErrors, MeasurementError, UsageError
+from gate.errors import ConfigErrors, MeasurementError, StoreError, UsageError
 from gate.github.api import GitHub
 from gate.github.events import Runner
 from gate.records import ChangedConfig, CiRun, ConfigRun
@@ -73,6 +73,9 @@ def announced(
             )
             return taken_over(run, plan, plan.setting, options, watch) or waiting
     except UsageError:
+        return waiting
+    except StoreError as error:  # a full disk: nothing that could not be kept is told as an end
+        shell.warn(one_line(error.message, 1_000))
         return waiting
 
 

@@ -57,9 +57,7 @@ def proven(
         doubt = ask(github.workflow_run(seen.run_id), event, seen.check.sha)
         if doubt:
             return Proven(doubt=doubt)
-        over = (
-            form == "forks"
-        )  # whose verdicts are taken over or not: nobody waits for what a person may start
+        over = form == "forks"  # a person may never start what would be waited for
         while True:
             job = required_job(github.jobs(seen.run_id, seen.attempt), names)
             if over or (job and job.status == "completed") or clock() - began >= patience:

@@ -179,6 +179,19 @@ def test_where_nothing_is_measured_whoever_comments_says_so(place: Place) -> Non
     assert place.checks["ftgate"][0] == "success"
 
 
+def test_a_disk_that_keeps_no_end_leaves_it_open(place: Place) -> None:
+    """Where no config changed and the folder for it cannot be made: a warning, pending, and red."""
+    place.head = place.scratch.commit({LORA: CONFIG})
+    place.github.state.push(7, place.head)
+    place.payload = pull_payload(place.scratch, place.head)
+    place.folder.mkdir(exist_ok=True)
+    (place.folder / "full").write_text("no folder")
+    code, said = place.publish(run_dir=place.folder / "full/run")
+    assert code == 1
+    assert any("full/run" in line for line in said)
+    assert place.checks["ftgate"][0] is None
+
+
 def test_whoever_comments_lets_through_what_the_job_that_measured_was_asked_to(place: Place) -> None:
     """`fail-on-undecided: false` stands in one step of the workflow, and every job obeys it."""
     error = replace(read_undecided(place), outcome="undecided", exit_code=4)
